@@ -1,0 +1,32 @@
+//! Interaction logs and catalogues from Parquet, validated, as what models learn from.
+//!
+//! The way of a row: [`Source`] finds and guards the files, [`Dataset::read`] interns and checks every row into
+//! an [`EventLog`] and a [`Catalog`], [`Split`] cuts past from future, and [`Interactions`] and [`Orders`] are the
+//! sparse matrix and the baskets that the models take. Nothing here knows a model or a server.
+
+mod catalog;
+mod column;
+mod config;
+mod dataset;
+mod error;
+mod id_map;
+mod inspect;
+mod interactions;
+mod log;
+mod orders;
+mod set_aside;
+mod source;
+mod split;
+
+pub use catalog::{Catalog, Labels, NONE, cut};
+pub use config::{Clean, Columns, DataConfig, DropRule, EventRole, EventRule, ItemColumns, OneOrMore, UserColumns};
+pub use dataset::{Dataset, Input, Tables};
+pub use error::{DataError, Result};
+pub use id_map::IdMap;
+pub use inspect::{CatalogFacts, Inspection, OrderFacts, TaskFacts, TypeFacts};
+pub use interactions::{Csr, Interactions};
+pub use log::{EventLog, EventType, ReadReport, memory_available};
+pub use orders::{GroupedBy, Orders};
+pub use set_aside::{Count, Reason, SetAside};
+pub use source::{Source, Table, TableFile};
+pub use split::{Split, day_of, moment_of, stamp_of};

@@ -1,0 +1,438 @@
+//! The interaction log in memory: only the columns that exist, ids as rows, 8 to 37 bytes an event.
+
+use crate::catalog::{NONE, ReadItems, drop_columns, dropped, guess};
+use crate::column::{Moments, Numbers, Texts};
+use crate::config::EventRole;
+use crate::id_map::IdMap;
+use crate::set_aside::{Reason, SetAside};
+use crate::source::{Source, Table};
+use crate::{DataConfig, DataError, Result};
+use std::sync::Arc;
+
+/// One event type as the log and the config describe it.
+#[derive(Clone, Debug)]
+pub struct EventType {
+    /// Its name in the log.
+    pub name: String,
+    /// What it means to an order.
+    pub role: EventRole,
+    /// Confidence added by one event.
+    pub weight: f32,
+    /// After so many days an event counts half.
+    pub half_life_days: Option<f32>,
+    /// Rows kept.
+    pub rows: u64,
+}
+
+/// Interned events, column by column. A column that the files lack is empty.
+#[derive(Clone, Debug, Default)]
+pub struct EventLog {
+    /// Shoppers by external id.
+    pub users: Arc<IdMap>,
+    /// Items by external id: those of the log and those of the catalogue.
+    pub items: Arc<IdMap>,
+    /// Event types; `kind` holds their numbers.
+    pub types: Vec<EventType>,
+    /// User row, [`NONE`] = anonymous. Empty if no column names users.
+    pub user: Vec<u32>,
+    /// Item row.
+    pub item: Vec<u32>,
+    /// Event type number.
+    pub kind: Vec<u8>,
+    /// Milliseconds since 1970-01-01 UTC. May be empty.
+    pub time: Vec<i64>,
+    /// Order number, or session number where the log has no orders; [`NONE`] = none. May be empty.
+    pub order: Vec<u32>,
+    /// Units. May be empty.
+    pub quantity: Vec<f32>,
+    /// Price paid per unit; 0 = unknown. May be empty.
+    pub price: Vec<f32>,
+}
+
+/// What reading found.
+#[derive(Clone, Debug, Default)]
+pub struct ReadReport {
+    /// Rows in the files.
+    pub rows: u64,
+    /// Rows not used, by reason.
+    pub set_aside: SetAside,
+    /// Fields that the log has.
+    pub fields: Vec<&'static str>,
+    /// Columns that stay unread: context of a later day.
+    pub other_columns: Vec<String>,
+    /// Rows with a price of zero, which count as purchases but not as prices.
+    pub zero_prices: u64,
+}
+
+struct Fields {
+    item: String,
+    user: Option<String>,
+    kind: Option<String>,
+    time: Option<String>,
+    order: Option<String>,
+    session: Option<String>,
+    quantity: Option<String>,
+    price: Option<String>,
+}
+
+impl Fields {
+    fn find(table: &Table, config: &DataConfig) -> Result<Self> {
+        let names = table.column_names();
+        let map = &config.columns;
+        let missing = |column: &str, field: &str| DataError::MissingColumn {
+            table: format!("events file {}", table.given()),
+            column: column.into(),
+            guess: guess(field, &names),
+            found: names.clone(),
+            section: "[columns]",
+            field: field.into(),
+        };
+        let optional = |field: &str, mapped: &Option<String>| -> Result<Option<String>> {
+            let column = mapped.as_deref().unwrap_or(field);
+            match (table.has(column)?, mapped) {
+                (true, _) => Ok(Some(column.to_string())),
+                (false, Some(_)) => Err(missing(column, field)),
+                (false, None) => Ok(None),
+            }
+        };
+        let item = optional("item_id", &map.item_id)?.ok_or_else(|| missing("item_id", "item_id"))?;
+        let fields = Self {
+            item,
+            user: optional("user_id", &map.user_id)?,
+            kind: optional("event_type", &map.event_type)?,
+            time: optional("timestamp", &map.timestamp)?,
+            order: optional("order_id", &map.order_id)?,
+            session: optional("session_id", &map.session_id)?,
+            quantity: optional("quantity", &map.quantity)?,
+            price: optional("price", &map.price)?,
+        };
+        if fields.user.is_none() && fields.order.is_none() && fields.session.is_none() {
+            return Err(DataError::NoOwner { table: format!("events file {}", table.given()), found: names.clone() });
+        }
+        for rule in &config.clean.drop_events {
+            if !table.has(&rule.column)? {
+                return Err(missing(&rule.column, "clean.drop_events column"));
+            }
+        }
+        Ok(fields)
+    }
+
+    fn named(&self) -> Vec<(&'static str, &str)> {
+        [
+            ("item_id", Some(&self.item)),
+            ("user_id", self.user.as_ref()),
+            ("event_type", self.kind.as_ref()),
+            ("timestamp", self.time.as_ref()),
+            ("order_id", self.order.as_ref()),
+            ("session_id", self.session.as_ref()),
+            ("quantity", self.quantity.as_ref()),
+            ("price", self.price.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(field, column)| Some((field, column?.as_str())))
+        .collect()
+    }
+}
+
+const YEAR_1990: i64 = 631_152_000_000;
+const DAY: i64 = 86_400_000;
+
+/// Reads an events table. `items` come first in the item rows.
+pub(crate) fn read_events(
+    source: &Source,
+    items: Option<&ReadItems>,
+    config: &DataConfig,
+) -> Result<(EventLog, IdMap, IdMap, ReadReport)> {
+    let unit = config.epoch_unit()?;
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(i64::MAX - DAY, |now| now.as_millis() as i64);
+    let mut users = IdMap::new();
+    let mut item_ids = items.map(|read| read.ids.clone()).unwrap_or_default();
+    let mut orders = IdMap::new();
+    let mut log = EventLog::default();
+    let mut report = ReadReport::default();
+
+    let table = source.open()?;
+    let fields = Fields::find(&table, config)?;
+    let named = fields.named();
+    admit(&table, named.len())?;
+    let mut columns: Vec<&str> = named.iter().map(|(_, column)| *column).collect();
+    columns.extend(config.clean.drop_events.iter().map(|rule| rule.column.as_str()));
+    report.other_columns = table.column_names().into_iter().filter(|name| !columns.contains(&name.as_str())).collect();
+    report.fields = named.iter().map(|(field, _)| *field).collect();
+
+    for file in table.files() {
+        file.scan(&columns, |batch, first_row| {
+            let text = |column: &Option<String>| column.as_ref().map(|name| Texts::of(file, batch, name)).transpose();
+            let number = |column: &Option<String>| column.as_ref().map(|name| Numbers::of(file, batch, name)).transpose();
+            let item = Texts::of(file, batch, &fields.item)?;
+            let (user, kind) = (text(&fields.user)?, text(&fields.kind)?);
+            let (order, session) = (text(&fields.order)?, text(&fields.session)?);
+            let time = fields.time.as_ref().map(|name| Moments::of(file, batch, name, unit)).transpose()?;
+            let (quantity, price) = (number(&fields.quantity)?, number(&fields.price)?);
+            let drops = drop_columns(&config.clean.drop_events, |column| Texts::of(file, batch, column))?;
+            let mut buffer = String::new();
+            for row in 0..batch.num_rows() {
+                report.rows += 1;
+                let at = first_row + row as u64;
+                let mut aside = |reason: Reason| report.set_aside.count(reason, at);
+                if dropped(&drops, row, &mut buffer) {
+                    aside(Reason::DroppedEvent);
+                    continue;
+                }
+                let kind_number = match &kind {
+                    Some(texts) => type_number(&mut log.types, texts.at(row, &mut buffer).unwrap_or("purchase"), config),
+                    None => type_number(&mut log.types, "purchase", config),
+                };
+                let Some(kind_number) = kind_number else {
+                    return Err(DataError::Unreadable {
+                        path: file.path().to_path_buf(),
+                        detail: format!(
+                            "column '{}' holds more than 255 different event types",
+                            fields.kind.as_deref().unwrap_or("event_type")
+                        ),
+                    });
+                };
+                let role = log.types[kind_number as usize].role;
+                if log.types[kind_number as usize].weight == 0.0 {
+                    aside(Reason::IgnoredType);
+                    continue;
+                }
+                let moment = match &time {
+                    None => None,
+                    Some(moments) => match moments.at(row) {
+                        None => {
+                            aside(Reason::NullTimestamp);
+                            continue;
+                        }
+                        Some(moment) if moment < YEAR_1990 => {
+                            aside(Reason::LongPast);
+                            continue;
+                        }
+                        Some(moment) if moment > now + DAY => {
+                            aside(Reason::Future);
+                            continue;
+                        }
+                        moment => moment,
+                    },
+                };
+                let paid = match price.as_ref().and_then(|numbers| numbers.at(row)) {
+                    None => 0.0,
+                    Some(paid) if !paid.is_finite() => {
+                        aside(Reason::NanPrice);
+                        continue;
+                    }
+                    Some(paid) if paid < 0.0 => {
+                        aside(Reason::NegativePrice);
+                        continue;
+                    }
+                    Some(paid) => paid,
+                };
+                let units = match quantity.as_ref().and_then(|numbers| numbers.at(row)) {
+                    None => 1.0,
+                    Some(units) if !units.is_finite() || (units <= 0.0 && role != EventRole::Return) => {
+                        aside(Reason::BadQuantity);
+                        continue;
+                    }
+                    Some(units) if role != EventRole::Return && units < config.clean.min_quantity => {
+                        aside(Reason::SmallQuantity);
+                        continue;
+                    }
+                    Some(units) => units.abs(),
+                };
+                let Some(item_id) = item.at(row, &mut buffer) else {
+                    aside(Reason::NullItem);
+                    continue;
+                };
+                let item_row = match items {
+                    Some(read) if read.dropped.get(item_id).is_some() => {
+                        aside(Reason::DroppedItem);
+                        continue;
+                    }
+                    Some(_) if config.clean.drop_unknown_items => match item_ids.get(item_id) {
+                        Some(known) => known,
+                        None => {
+                            aside(Reason::UnknownItem);
+                            continue;
+                        }
+                    },
+                    _ => item_ids.intern(item_id),
+                };
+                let user_row = match user.as_ref().and_then(|texts| texts.at(row, &mut buffer)) {
+                    Some(id) => users.intern(id),
+                    None => NONE,
+                };
+                let order_id = order.as_ref().and_then(|texts| texts.at(row, &mut buffer));
+                let order_row = match order_id {
+                    Some(id) => orders.intern(id),
+                    None => match session.as_ref().and_then(|texts| texts.at(row, &mut buffer)) {
+                        Some(id) => orders.intern(id),
+                        None => NONE,
+                    },
+                };
+                if user_row == NONE && order_row == NONE {
+                    aside(Reason::NullOwner);
+                    continue;
+                }
+                log.types[kind_number as usize].rows += 1;
+                log.item.push(item_row);
+                log.kind.push(kind_number);
+                if user.is_some() {
+                    log.user.push(user_row);
+                }
+                if order.is_some() || session.is_some() {
+                    log.order.push(order_row);
+                }
+                if let Some(moment) = moment {
+                    log.time.push(moment);
+                }
+                if quantity.is_some() {
+                    log.quantity.push(units as f32);
+                }
+                if price.is_some() {
+                    log.price.push(paid as f32);
+                    report.zero_prices += u64::from(paid == 0.0);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    let faults = report.set_aside.faults();
+    if faults as f64 > config.clean.max_set_aside * report.rows as f64 {
+        return Err(DataError::TooManySetAside {
+            bad: faults,
+            total: report.rows,
+            limit: config.clean.max_set_aside,
+            reasons: report.set_aside.to_string(),
+        });
+    }
+    if log.item.is_empty() {
+        let detail = if report.rows == 0 { "the files are empty".into() } else { report.set_aside.to_string() };
+        return Err(DataError::Empty { what: format!("events file {}", source.given()), detail });
+    }
+    Ok((log, users, item_ids, report))
+}
+
+/// Refuses a log whose declared rows cannot fit in memory, before the first is read.
+fn admit(table: &Table, fields: usize) -> Result<()> {
+    let needed = table.rows().saturating_mul(5 * fields as u64);
+    let Some(free) = memory_available() else { return Ok(()) };
+    if needed > free {
+        return Err(DataError::Oversized {
+            path: table.given().into(),
+            declared: format!("{} rows", table.rows()),
+            limit: format!("{} MiB of free memory", free >> 20),
+            detail: format!("at least {} MiB for {fields} columns", needed >> 20),
+        });
+    }
+    Ok(())
+}
+
+/// Memory that the system can give without swapping, where it says so.
+pub fn memory_available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+fn type_number(types: &mut Vec<EventType>, name: &str, config: &DataConfig) -> Option<u8> {
+    if let Some(number) = types.iter().position(|kind| kind.name == name) {
+        return Some(number as u8);
+    }
+    if types.len() == 255 {
+        return None;
+    }
+    let rule = config.events.get(name).cloned().unwrap_or_default();
+    let role = rule.role.unwrap_or_else(|| EventRole::of(name));
+    types.push(EventType {
+        name: name.into(),
+        role,
+        weight: rule.weight.unwrap_or_else(|| role.default_weight()),
+        half_life_days: rule.half_life_days,
+        rows: 0,
+    });
+    Some((types.len() - 1) as u8)
+}
+
+impl EventLog {
+    /// The number of events.
+    pub fn len(&self) -> usize {
+        self.item.len()
+    }
+
+    /// Whether there are no events.
+    pub fn is_empty(&self) -> bool {
+        self.item.is_empty()
+    }
+
+    /// The user of an event, [`NONE`] if anonymous.
+    pub fn user_of(&self, event: usize) -> u32 {
+        self.user.get(event).copied().unwrap_or(NONE)
+    }
+
+    /// The order (or session) of an event, [`NONE`] if it has none.
+    pub fn order_of(&self, event: usize) -> u32 {
+        self.order.get(event).copied().unwrap_or(NONE)
+    }
+
+    /// The moment of an event in milliseconds, 0 in a log without times.
+    pub fn time_of(&self, event: usize) -> i64 {
+        self.time.get(event).copied().unwrap_or(0)
+    }
+
+    /// The type of an event.
+    pub fn type_of(&self, event: usize) -> &EventType {
+        &self.types[self.kind[event] as usize]
+    }
+
+    /// First and last moment.
+    pub fn span(&self) -> Option<(i64, i64)> {
+        Some((*self.time.iter().min()?, *self.time.iter().max()?))
+    }
+
+    /// The events for which `keep` says yes, with the same ids.
+    pub fn select(&self, keep: impl Fn(usize) -> bool) -> EventLog {
+        let chosen: Vec<usize> = (0..self.len()).filter(|&event| keep(event)).collect();
+        fn pick<T: Copy>(column: &[T], chosen: &[usize]) -> Vec<T> {
+            if column.is_empty() { Vec::new() } else { chosen.iter().map(|&event| column[event]).collect() }
+        }
+        let mut log = EventLog {
+            users: self.users.clone(),
+            items: self.items.clone(),
+            types: self.types.clone(),
+            user: pick(&self.user, &chosen),
+            item: pick(&self.item, &chosen),
+            kind: pick(&self.kind, &chosen),
+            time: pick(&self.time, &chosen),
+            order: pick(&self.order, &chosen),
+            quantity: pick(&self.quantity, &chosen),
+            price: pick(&self.price, &chosen),
+        };
+        log.types.iter_mut().for_each(|kind| kind.rows = 0);
+        for &kind in &log.kind {
+            log.types[kind as usize].rows += 1;
+        }
+        log
+    }
+
+    /// Leaves out events of items that fewer than `least` distinct shoppers touched; an anonymous order counts as one.
+    pub fn with_min_users(&self, least: u32) -> EventLog {
+        if least <= 1 {
+            return self.clone();
+        }
+        let mut pairs: Vec<(u32, u64)> = (0..self.len())
+            .map(|event| {
+                let shopper = match self.user_of(event) {
+                    NONE => (1 << 32) | u64::from(self.order_of(event)),
+                    user => u64::from(user),
+                };
+                (self.item[event], shopper)
+            })
+            .collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut shoppers = vec![0u32; self.items.len()];
+        pairs.iter().for_each(|&(item, _)| shoppers[item as usize] += 1);
+        self.select(|event| shoppers[self.item[event] as usize] >= least)
+    }
+}

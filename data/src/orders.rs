@@ -1,0 +1,106 @@
+//! Orders: the distinct items that were bought together, who bought them and when.
+
+use crate::catalog::NONE;
+use crate::config::EventRole;
+use crate::log::EventLog;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// What the lines of the orders were grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupedBy {
+    /// `order_id` or `session_id` of purchases.
+    Order,
+    /// Purchases of one user on one day: the log has no order id.
+    UserDay,
+    /// Sessions of whatever events: the log has no purchases.
+    Session,
+}
+
+/// Orders by ascending number, each with its distinct items in ascending order.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    /// `len + 1` positions into `items`.
+    pub offsets: Vec<usize>,
+    /// Item rows.
+    pub items: Vec<u32>,
+    /// User row of each order, [`NONE`] = anonymous.
+    pub user: Vec<u32>,
+    /// Milliseconds since 1970 of each order's first line, 0 without times.
+    pub time: Vec<i64>,
+    /// How the lines came together.
+    pub grouped_by: GroupedBy,
+}
+
+impl Orders {
+    /// Groups the log's purchases; in a log without purchases, the events of each session.
+    pub fn of(log: &EventLog) -> Self {
+        let has_purchases = log.types.iter().any(|kind| kind.role == EventRole::Purchase && kind.rows > 0);
+        let has_orders = log.order.iter().any(|&order| order != NONE);
+        let grouped_by = match (has_purchases, has_orders) {
+            (true, true) => GroupedBy::Order,
+            (true, false) => GroupedBy::UserDay,
+            (false, _) => GroupedBy::Session,
+        };
+        // (group, part of the group, item, time): a user-day is the pair (user, day).
+        let mut lines: Vec<(u32, i64, u32, i64, u32)> = (0..log.len())
+            .filter(|&event| match grouped_by {
+                GroupedBy::Session => log.type_of(event).role != EventRole::Return,
+                _ => log.type_of(event).role == EventRole::Purchase,
+            })
+            .filter_map(|event| {
+                let (group, day) = match grouped_by {
+                    GroupedBy::UserDay => (log.user_of(event), log.time_of(event).div_euclid(DAY_MS)),
+                    _ => (log.order_of(event), 0),
+                };
+                (group != NONE).then(|| (group, day, log.item[event], log.time_of(event), log.user_of(event)))
+            })
+            .collect();
+        lines.sort_unstable();
+        let mut orders = Orders { offsets: vec![0], items: Vec::new(), user: Vec::new(), time: Vec::new(), grouped_by };
+        let mut current = None;
+        for (group, day, item, time, user) in lines {
+            let last = orders.user.len();
+            if current != Some((group, day)) {
+                if current.is_some() {
+                    orders.offsets.push(orders.items.len());
+                }
+                current = Some((group, day));
+                orders.items.push(item);
+                orders.user.push(user);
+                orders.time.push(time);
+                continue;
+            }
+            if orders.items.last() != Some(&item) {
+                orders.items.push(item);
+            }
+            orders.time[last - 1] = orders.time[last - 1].min(time);
+            orders.user[last - 1] = orders.user[last - 1].min(user);
+        }
+        if current.is_some() {
+            orders.offsets.push(orders.items.len());
+        }
+        orders
+    }
+
+    /// The number of orders.
+    pub fn len(&self) -> usize {
+        self.user.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.user.is_empty()
+    }
+
+    /// The items of an order.
+    pub fn order(&self, order: usize) -> &[u32] {
+        &self.items[self.offsets[order]..self.offsets[order + 1]]
+    }
+
+    /// Orders with two items or more.
+    pub fn with_several_items(&self) -> usize {
+        self.offsets.windows(2).filter(|pair| pair[1] - pair[0] >= 2).count()
+    }
+}

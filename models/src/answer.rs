@@ -1,0 +1,431 @@
+//! From a question to an answer: the ladder of rungs, and the gate that stands before every one of them.
+//!
+//! A rung ranks the items it has an opinion on; what it leaves of `k` the next rung fills, and the last, popularity, has an
+//! opinion on every item. So an answer holds exactly min(k, eligible) items. The gate (availability, filters, exclusions)
+//! is one set of eligible items, made before the first rung and never widened.
+
+use crate::bitmap::Bitmap;
+use crate::bundle::Bundle;
+use crate::complements::Together;
+use crate::index::{Eligible, Found};
+use crate::recommend::History;
+use crate::top_k::{Scored, TopK};
+use crate::upsell::UpsellModel;
+use std::collections::BTreeMap;
+
+/// Which items a request accepts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ItemFilter {
+    /// Category paths; an item of a path below one of them passes. Empty = any.
+    pub categories: Vec<String>,
+    /// Category paths whose items do not pass.
+    pub exclude_categories: Vec<String>,
+    /// Least price; an item of unknown price does not pass if this or `max_price` is set.
+    pub min_price: Option<f32>,
+    /// Largest price.
+    pub max_price: Option<f32>,
+    /// Also items that cannot be bought now.
+    pub include_unavailable: bool,
+    /// Item rows that do not pass, in any order.
+    pub exclude: Vec<u32>,
+}
+
+/// The part of the ladder that an item came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rung {
+    /// The personal model.
+    Personal,
+    /// Items like the given one.
+    Similar,
+    /// Complements of the cart.
+    CrossSell,
+    /// Dearer items of the category.
+    Upsell,
+    /// Best sellers.
+    Popular,
+}
+
+impl Rung {
+    /// Its name in logs, metrics and responses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rung::Personal => "personal",
+            Rung::Similar => "similar",
+            Rung::CrossSell => "cross-sell",
+            Rung::Upsell => "upsell",
+            Rung::Popular => "popular",
+        }
+    }
+}
+
+/// Why an item is in an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    /// It is most like this item of the shopper's history.
+    BecauseOf {
+        /// The item of the history.
+        item: u32,
+    },
+    /// It is like the item asked about.
+    Like {
+        /// The item asked about.
+        item: u32,
+        /// Cosine, or the measure of the algorithm.
+        similarity: f32,
+    },
+    /// It is bought together with an item of the cart.
+    BoughtTogether(Together),
+    /// Shoppers of the anchor later chose it.
+    SteppedUp {
+        /// The anchor.
+        item: u32,
+        /// Distinct shoppers; 0 = too few to tell.
+        shoppers: u32,
+        /// Price difference, in the currency of both.
+        price_delta: f32,
+    },
+    /// It sells well.
+    BestSeller,
+}
+
+/// One item of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranked {
+    /// Item row.
+    pub item: u32,
+    /// Comparable within one source only; finite.
+    pub score: f32,
+    /// The rung it came from.
+    pub source: Rung,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+/// An answer: exactly min(k, eligible) items, best first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Best first.
+    pub items: Vec<Ranked>,
+    /// How many items passed the gate.
+    pub eligible: usize,
+    /// The rung that filled the first place, or that was asked if nothing is eligible.
+    pub rung: Rung,
+    /// Why a lower rung had to help; `None` if it had not.
+    pub fallback: Option<&'static str>,
+}
+
+/// A question for a shopper.
+#[derive(Clone, Debug, Default)]
+pub struct ForUser {
+    /// The shopper's row, if known.
+    pub user: Option<u32>,
+    /// What the shopper did since, or all there is of a stranger: item rows with confidence.
+    pub recent: Vec<(u32, f32)>,
+    /// How many items.
+    pub k: usize,
+    /// The gate.
+    pub filter: ItemFilter,
+    /// Leave out what the shopper bought, and what `recent` holds.
+    pub exclude_bought: bool,
+}
+
+/// A question for a cart.
+#[derive(Clone, Debug, Default)]
+pub struct ForCart {
+    /// Item rows.
+    pub cart: Vec<u32>,
+    /// How many items.
+    pub k: usize,
+    /// The gate.
+    pub filter: ItemFilter,
+    /// Also complements from categories that the cart holds; substitutes of its items stay out.
+    pub same_category: bool,
+}
+
+/// A question for one item.
+#[derive(Clone, Debug, Default)]
+pub struct ForItem {
+    /// Item row.
+    pub item: u32,
+    /// How many items.
+    pub k: usize,
+    /// The gate.
+    pub filter: ItemFilter,
+    /// For an upsell: the price band as multiples of the item's price; `None` = the model's.
+    pub band: Option<(f32, f32)>,
+}
+
+/// Distinct shoppers below which a count is not told.
+const PRIVACY_FLOOR: u32 = 5;
+
+impl Bundle {
+    /// What a shopper would like. Ladder: personal model on history and recent acts → popular.
+    pub fn for_user(&self, ask: &ForUser) -> Answer {
+        let (items, values, unchanged) = self.history_with(ask);
+        let history = History { items: &items, values: &values, user: unchanged.then_some(ask.user).flatten() };
+        let mut except = ask.filter.exclude.clone();
+        if ask.exclude_bought {
+            except.extend(ask.user.map_or(&[][..], |user| self.bought(user)));
+            except.extend(ask.recent.iter().map(|&(item, _)| item));
+        }
+        let gate = Gate::new(self, &ask.filter, except);
+        let mut found = Found::default();
+        let trained = gate.trained(self);
+        self.personal().recommend(history, ask.k, gate.eligible(&trained), &mut found);
+        let mut climb = Climb::new(self, &gate, ask.k, Rung::Personal);
+        climb.take(&found.items, |item| match self.most_like(&items, item) {
+            Some(source) => vec![Reason::BecauseOf { item: source }],
+            None => Vec::new(),
+        });
+        let why = if items.is_empty() { "no history of this shopper" } else { "the personal model ranks fewer items than asked" };
+        climb.fill_popular(why)
+    }
+
+    /// Items like one item. Ladder: the personal model's similarity → popular.
+    pub fn similar(&self, ask: &ForItem) -> Answer {
+        let mut except = ask.filter.exclude.clone();
+        except.push(ask.item);
+        let gate = Gate::new(self, &ask.filter, except);
+        let mut found = Found::default();
+        let trained = gate.trained(self);
+        self.personal().similar_items(ask.item, ask.k, gate.eligible(&trained), &mut found);
+        if self.personal().algorithm() == "popular" {
+            found.items.clear();
+        }
+        let mut climb = Climb::new(self, &gate, ask.k, Rung::Similar);
+        let scores: BTreeMap<u32, f32> = found.items.iter().map(|scored| (scored.item, scored.score)).collect();
+        climb.take(&found.items, |item| {
+            vec![Reason::Like { item: ask.item, similarity: scores.get(&item).copied().unwrap_or(0.0) }]
+        });
+        climb.fill_popular("nothing is known to be like this item")
+    }
+
+    /// What completes a cart: never an item of it, never of its categories (unless asked), never a substitute.
+    /// Ladder: complements of the whole cart → popular among what is eligible.
+    pub fn cross_sell(&self, ask: &ForCart) -> Answer {
+        let mut except = ask.filter.exclude.clone();
+        except.extend(&ask.cart);
+        let mut gate = Gate::new(self, &ask.filter, except);
+        if ask.same_category {
+            for &item in &ask.cart {
+                for other in self.substitutes(item) {
+                    gate.allowed.remove(other);
+                }
+            }
+        } else {
+            for &item in &ask.cart {
+                if let Some(category) = self.catalog.category_at(item, self.category_levels()) {
+                    self.in_category(category).iter().for_each(|&other| gate.allowed.remove(other));
+                }
+            }
+        }
+        let mut found = Found::default();
+        self.complements().complete(&ask.cart, ask.k, gate.eligible(&gate.allowed), &mut found);
+        let mut climb = Climb::new(self, &gate, ask.k, Rung::CrossSell);
+        climb.take(&found.items, |item| {
+            self.complements().evidence(&ask.cart, item).into_iter().take(2).map(Reason::BoughtTogether).collect()
+        });
+        let why = if ask.cart.is_empty() { "the cart holds no known item" } else { "too few items are known to go with this cart" };
+        climb.fill_popular(why)
+    }
+
+    /// The better version of an item: its category (the deepest level with candidates), its currency, a price in the band.
+    /// Nothing outside them is ever returned, so the answer may be empty. One rung.
+    pub fn upsell(&self, ask: &ForItem) -> Answer {
+        let none = |eligible| Answer { items: Vec::new(), eligible, rung: Rung::Upsell, fallback: None };
+        let anchor = self.catalog.price[ask.item as usize];
+        let (min, max) = ask.band.unwrap_or_else(|| self.upsell_model().band());
+        let Some(path) = self.catalog.category.get(ask.item) else { return none(0) };
+        if anchor.is_nan() {
+            return none(0);
+        }
+        let mut except = ask.filter.exclude.clone();
+        except.push(ask.item);
+        let gate = Gate::new(self, &ask.filter, except);
+        let eligible = gate.eligible(&gate.allowed);
+        let currency = self.catalog.currency.code(ask.item);
+        let in_band = |&item: &u32| {
+            let price = self.catalog.price[item as usize];
+            price >= anchor * min
+                && price <= anchor * max
+                && self.catalog.currency.code(item) == currency
+                && eligible.contains(item)
+        };
+        let levels = path.matches(" > ").count() + 1;
+        let candidates = (1..=levels).rev().find_map(|level| {
+            let found: Vec<u32> = self.in_category(aisle_data::cut(path, level)).iter().copied().filter(in_band).collect();
+            (!found.is_empty()).then_some(found)
+        });
+        let Some(candidates) = candidates else { return none(0) };
+        let steps: BTreeMap<u32, u32> = self.upsell_model().steps(ask.item).collect();
+        let mut top = TopK::new(ask.k);
+        for &item in &candidates {
+            let stepped = steps.get(&item).copied().unwrap_or(0);
+            let likeness = self.personal().similarity(ask.item, item);
+            top.offer(item, UpsellModel::score(likeness, stepped, self.popular().sales(item)));
+        }
+        let items = top
+            .into_sorted()
+            .into_iter()
+            .map(|Scored { item, score }| {
+                let shoppers = steps.get(&item).copied().filter(|&shoppers| shoppers >= PRIVACY_FLOOR).unwrap_or(0);
+                let price_delta = self.catalog.price[item as usize] - anchor;
+                let reasons = vec![Reason::SteppedUp { item: ask.item, shoppers, price_delta }];
+                Ranked { item, score, source: Rung::Upsell, reasons }
+            })
+            .collect();
+        Answer { items, eligible: candidates.len(), rung: Rung::Upsell, fallback: None }
+    }
+
+    /// Given items, best first for a shopper. Those that do not pass the gate are left out; the rest all come back
+    /// (up to `ask.k`), those without a personal score last, by sales.
+    pub fn rank(&self, ask: &ForUser, items: &[u32]) -> Answer {
+        let (history, values, unchanged) = self.history_with(ask);
+        let history = History { items: &history, values: &values, user: unchanged.then_some(ask.user).flatten() };
+        let mut gate = Gate::new(self, &ask.filter, ask.filter.exclude.clone());
+        gate.allowed.intersect(&Bitmap::of(self.items.len(), |item| items.contains(&item)));
+        let asked: Vec<u32> = gate.allowed.iter().filter(|&item| gate.eligible(&gate.allowed).contains(item)).collect();
+        let mut top = TopK::new(ask.k);
+        for (&item, score) in asked.iter().zip(self.personal().score(history, &asked)) {
+            if let Some(score) = score.filter(|_| self.is_trained(item)) {
+                top.offer(item, score);
+            }
+        }
+        let mut climb = Climb::new(self, &gate, ask.k, Rung::Personal);
+        climb.take(&top.into_sorted(), |_| Vec::new());
+        climb.fill_popular(if history.items.is_empty() {
+            "no history of this shopper"
+        } else {
+            "some items are new to the personal model"
+        })
+    }
+
+    /// The stored history and the recent acts as one, and whether it is the stored one alone.
+    fn history_with(&self, ask: &ForUser) -> (Vec<u32>, Vec<f32>, bool) {
+        let (items, values) = ask.user.map_or((&[][..], &[][..]), |user| self.history(user));
+        if ask.recent.is_empty() {
+            return (items.to_vec(), values.to_vec(), true);
+        }
+        let mut sums: BTreeMap<u32, f32> = items.iter().copied().zip(values.iter().copied()).collect();
+        for &(item, value) in &ask.recent {
+            *sums.entry(item).or_insert(0.0) += value;
+        }
+        sums.retain(|_, value| *value > 0.0);
+        (sums.keys().copied().collect(), sums.values().copied().collect(), false)
+    }
+
+    /// The item of a history that is most like another.
+    fn most_like(&self, history: &[u32], item: u32) -> Option<u32> {
+        let likeness = history.iter().map(|&other| (other, self.personal().similarity(other, item)));
+        let best =
+            likeness.filter(|&(other, like)| like > 0.05 && other != item).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        best.map(|(other, _)| other)
+    }
+
+    /// Items that serve the same need as `item`: the same category path, and not bought together more often than by chance.
+    fn substitutes(&self, item: u32) -> Vec<u32> {
+        let Some(path) = self.catalog.category.get(item) else { return Vec::new() };
+        let same = self.in_category(path).iter().copied().filter(|&other| other != item);
+        same.filter(|&other| self.complements().lift(item, other).is_none_or(|lift| lift <= 1.0)).collect()
+    }
+}
+
+/// The items that a request accepts.
+struct Gate {
+    allowed: Bitmap,
+    except: Vec<u32>,
+}
+
+impl Gate {
+    fn new(bundle: &Bundle, filter: &ItemFilter, mut except: Vec<u32>) -> Self {
+        let mut allowed = match filter.include_unavailable {
+            true => Bitmap::filled(bundle.items.len(), true),
+            false => bundle.available().clone(),
+        };
+        if !filter.categories.is_empty() {
+            let mut inside = Bitmap::filled(bundle.items.len(), false);
+            for category in &filter.categories {
+                bundle.in_category(category).iter().for_each(|&item| inside.insert(item));
+            }
+            allowed.intersect(&inside);
+        }
+        for category in &filter.exclude_categories {
+            bundle.in_category(category).iter().for_each(|&item| allowed.remove(item));
+        }
+        if filter.min_price.is_some() || filter.max_price.is_some() {
+            let (min, max) = (filter.min_price.unwrap_or(f32::NEG_INFINITY), filter.max_price.unwrap_or(f32::INFINITY));
+            allowed.intersect(&Bitmap::of(bundle.items.len(), |item| (min..=max).contains(&bundle.catalog.price[item as usize])));
+        }
+        except.sort_unstable();
+        except.dedup();
+        Self { allowed, except }
+    }
+
+    fn eligible<'a>(&'a self, allowed: &'a Bitmap) -> Eligible<'a> {
+        Eligible::without(allowed, &self.except)
+    }
+
+    /// Those of the allowed items that the personal model learned about: a vector of zeros has no opinion.
+    fn trained(&self, bundle: &Bundle) -> Bitmap {
+        let mut trained = self.allowed.clone();
+        trained.intersect(bundle.trained());
+        trained
+    }
+}
+
+/// An answer in the making.
+struct Climb<'a> {
+    bundle: &'a Bundle,
+    gate: &'a Gate,
+    k: usize,
+    asked: Rung,
+    items: Vec<Ranked>,
+}
+
+impl<'a> Climb<'a> {
+    fn new(bundle: &'a Bundle, gate: &'a Gate, k: usize, asked: Rung) -> Self {
+        Self { bundle, gate, k, asked, items: Vec::with_capacity(k.min(1024)) }
+    }
+
+    fn take(&mut self, scored: &[Scored], reasons: impl Fn(u32) -> Vec<Reason>) {
+        let source = self.asked;
+        self.items.extend(scored.iter().map(|&Scored { item, score }| Ranked { item, score, source, reasons: reasons(item) }));
+    }
+
+    fn fill_popular(mut self, why: &'static str) -> Answer {
+        let eligible = self.gate.eligible(&self.gate.allowed);
+        let mut fallback = None;
+        if self.items.len() < self.k {
+            let mut taken: Vec<u32> = self.items.iter().map(|ranked| ranked.item).collect();
+            taken.sort_unstable();
+            let popular = self.bundle.popular();
+            for item in popular.ranked(eligible).filter(|item| taken.binary_search(item).is_err()).take(self.k - self.items.len()) {
+                fallback = Some(why);
+                let sales = popular.sales(item);
+                let reasons = if sales > 0.0 { vec![Reason::BestSeller] } else { Vec::new() };
+                self.items.push(Ranked { item, score: sales, source: Rung::Popular, reasons });
+            }
+        }
+        let rung = self.items.first().map_or(self.asked, |first| first.source);
+        Answer { items: self.items, eligible: eligible.count(), rung, fallback }
+    }
+}
+
+impl Reason {
+    /// A sentence for a shopper.
+    pub fn words(&self, bundle: &Bundle) -> String {
+        let name = |item: u32| bundle.catalog.title.get(item).unwrap_or_else(|| bundle.items.id(item)).to_string();
+        match self {
+            Reason::BecauseOf { item } => format!("because of {}", name(*item)),
+            Reason::Like { item, .. } => format!("like {}", name(*item)),
+            Reason::BoughtTogether(pair) => {
+                let often =
+                    if pair.lift >= 1.5 { format!(", {:.0} times more often than by chance", pair.lift) } else { String::new() };
+                format!("bought together with {} in {} orders{often}", name(pair.item), pair.orders)
+            }
+            Reason::SteppedUp { item, shoppers: 0, .. } => format!("a step up from {}", name(*item)),
+            Reason::SteppedUp { item, shoppers, .. } => format!("{shoppers} shoppers of {} went on to this", name(*item)),
+            Reason::BestSeller => "a best seller".to_string(),
+        }
+    }
+}

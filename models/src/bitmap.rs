@@ -1,0 +1,125 @@
+//! A set of items as one bit each.
+
+/// Bits `0..len`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bitmap {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Bitmap {
+    /// All bits equal.
+    pub fn filled(len: usize, value: bool) -> Self {
+        let mut bitmap = Self { words: vec![if value { u64::MAX } else { 0 }; len.div_ceil(64)], len };
+        bitmap.trim();
+        bitmap
+    }
+
+    /// The bits for which `holds` says yes.
+    pub fn of(len: usize, mut holds: impl FnMut(u32) -> bool) -> Self {
+        let mut bitmap = Self::filled(len, false);
+        for bit in 0..len as u32 {
+            if holds(bit) {
+                bitmap.insert(bit);
+            }
+        }
+        bitmap
+    }
+
+    fn trim(&mut self) {
+        if let Some(last) = self.words.last_mut()
+            && !self.len.is_multiple_of(64)
+        {
+            *last &= (1u64 << (self.len % 64)) - 1;
+        }
+    }
+
+    /// Number of bits, set or not.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no bits at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether the bit is set. A bit beyond the end is not.
+    #[inline]
+    pub fn contains(&self, bit: u32) -> bool {
+        self.words.get(bit as usize / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    }
+
+    /// Sets a bit below `len`.
+    #[inline]
+    pub fn insert(&mut self, bit: u32) {
+        debug_assert!((bit as usize) < self.len);
+        if let Some(word) = self.words.get_mut(bit as usize / 64) {
+            *word |= 1 << (bit % 64);
+        }
+    }
+
+    /// Clears a bit.
+    #[inline]
+    pub fn remove(&mut self, bit: u32) {
+        if let Some(word) = self.words.get_mut(bit as usize / 64) {
+            *word &= !(1 << (bit % 64));
+        }
+    }
+
+    /// Keeps the bits that `other` has too.
+    pub fn intersect(&mut self, other: &Bitmap) {
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= other);
+    }
+
+    /// Adds the bits of `other`.
+    pub fn union(&mut self, other: &Bitmap) {
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
+    }
+
+    /// Clears the bits of `other`.
+    pub fn subtract(&mut self, other: &Bitmap) {
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= !other);
+    }
+
+    /// How many bits are set. O(len / 64).
+    pub fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The set bits, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        self.words.iter().enumerate().flat_map(|(number, &word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                (left != 0).then(|| {
+                    let bit = left.trailing_zeros();
+                    left &= left - 1;
+                    number as u32 * 64 + bit
+                })
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_set(len in 1usize..200, a in prop::collection::vec(0u32..200, 0..60), b in prop::collection::vec(0u32..200, 0..60)) {
+            let set = |bits: &[u32]| bits.iter().copied().filter(|&bit| (bit as usize) < len).collect::<BTreeSet<_>>();
+            let (set_a, set_b) = (set(&a), set(&b));
+            let (bits_a, bits_b) = (Bitmap::of(len, |bit| set_a.contains(&bit)), Bitmap::of(len, |bit| set_b.contains(&bit)));
+            let after = |change: fn(&mut Bitmap, &Bitmap)| { let mut bits = bits_a.clone(); change(&mut bits, &bits_b); bits.iter().collect::<BTreeSet<_>>() };
+            prop_assert_eq!(after(Bitmap::intersect), &set_a & &set_b);
+            prop_assert_eq!(after(Bitmap::union), &set_a | &set_b);
+            prop_assert_eq!(after(Bitmap::subtract), &set_a - &set_b);
+            prop_assert_eq!(bits_a.count(), set_a.len());
+            prop_assert_eq!(Bitmap::filled(len, true).count(), len);
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! One immutable exported version: everything an answer needs, written once, verified at every load.
+
+use crate::als::AlsModel;
+use crate::answer::{Answer, ForCart, ForItem, ForUser};
+use crate::bitmap::Bitmap;
+use crate::complements::ComplementsModel;
+use crate::item_knn::ItemKnnModel;
+use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest, Personal};
+use crate::popular::PopularModel;
+use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::tables::{write_items, write_users};
+use crate::upsell::UpsellModel;
+use crate::weights::{self, Array, Tensor, Weights};
+use crate::{ModelError, Result};
+use aisle_data::{Catalog, Dataset, EventRole, IdMap, Interactions, Labels, NONE, Orders, day_of};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+const WEIGHTS: &str = "weights.safetensors";
+const ITEMS: &str = "items.parquet";
+const USERS: &str = "users.parquet";
+const MANIFEST: &str = "manifest.json";
+/// Longest manifest that is read.
+const MAX_MANIFEST: u64 = 16 << 20;
+
+/// Rows of items, one row a user.
+#[derive(Default)]
+struct UserRows {
+    offsets: Array<u64>,
+    items: Array<u32>,
+}
+
+impl UserRows {
+    fn range(&self, user: u32) -> std::ops::Range<usize> {
+        let at = |row: usize| self.offsets.get(row).map_or(self.items.len(), |&position| position as usize);
+        at(user as usize)..at(user as usize + 1)
+    }
+}
+
+/// A version in memory.
+pub struct Bundle {
+    /// Its name in the registry; empty before it is published.
+    pub version: String,
+    /// What it is.
+    pub manifest: Manifest,
+    /// Shoppers.
+    pub users: Arc<IdMap>,
+    /// Items.
+    pub items: Arc<IdMap>,
+    /// What is known of the items.
+    pub catalog: Catalog,
+    user_attributes: Vec<(String, Labels)>,
+    personal: Box<dyn Recommend>,
+    popular: PopularModel,
+    complements: ComplementsModel,
+    upsell: UpsellModel,
+    history: UserRows,
+    history_values: Array<f32>,
+    bought: UserRows,
+    /// Distinct users (or orders) of each item.
+    item_users: Array<u32>,
+    available: Bitmap,
+    trained: Bitmap,
+    by_category: BTreeMap<String, Vec<u32>>,
+}
+
+impl Bundle {
+    /// Fits every model of a version. The catalogue's missing prices are filled from the log.
+    ///
+    /// # Errors
+    /// What the fits return.
+    pub fn fit(data: &Dataset, config: &aisle_data::DataConfig, parameters: Hyperparameters, watch: &dyn Watch) -> Result<Self> {
+        let log = data.log.with_min_users(config.clean.min_users_per_item);
+        let mut catalog = data.catalog.clone();
+        Dataset::fill_prices(&mut catalog, &log);
+        let interactions = Interactions::of(&log);
+        let orders = Orders::of(&log);
+        let training = Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog };
+        let personal: Box<dyn Recommend> = match &parameters.personal {
+            Personal::Als(als) => Box::new(als.fit(&training, watch)?),
+            Personal::ItemKnn(knn) => Box::new(knn.fit(&training, watch)?),
+            Personal::Popular(popular) => Box::new(popular.fit(&training, watch)?),
+        };
+        let popular = parameters.popular.fit(&training, &())?;
+        let complements = parameters.cross_sell.fit(&training, watch)?;
+        let upsell = parameters.upsell.fit(&training, watch)?;
+
+        let span = log.span();
+        let counts = Counts {
+            users: log.users.len(),
+            items: log.items.len(),
+            interactions: interactions.nnz(),
+            orders: orders.len(),
+            complement_pairs: complements.pairs(),
+            suppressed_pairs: complements.suppressed,
+        };
+        let manifest = Manifest {
+            format: FORMAT,
+            model: String::new(),
+            algorithm: parameters.personal.algorithm().into(),
+            hyperparameters: parameters,
+            lineage: Lineage {
+                inputs: data.inputs.clone(),
+                rows: data.report.rows,
+                events: log.len() as u64,
+                first_day: span.map(|(first, _)| day_of(first)),
+                last_day: span.map(|(_, last)| day_of(last)),
+                config: config.clone(),
+            },
+            counts,
+            metrics: BTreeMap::new(),
+            memory_bytes: 0,
+            created_by: format!("aisle {}", env!("CARGO_PKG_VERSION")),
+            files: Vec::new(),
+            golden: Vec::new(),
+        };
+        // Rows of orders are not users: a log without users has no histories to store.
+        let named = !interactions.rows_are_orders;
+        let by_user = if named { interactions.by_user.clone() } else { aisle_data::Csr { offsets: vec![0], ..Default::default() } };
+        let mut purchases: Vec<(u32, u32)> = (0..log.len())
+            .filter(|&event| log.type_of(event).role == EventRole::Purchase && log.user_of(event) != NONE)
+            .map(|event| (log.user_of(event), log.item[event]))
+            .collect();
+        purchases.sort_unstable();
+        purchases.dedup();
+        let mut bought_offsets = vec![0u64; log.users.len() + 1];
+        purchases.iter().for_each(|&(user, _)| bought_offsets[user as usize + 1] += 1);
+        (0..log.users.len()).for_each(|user| bought_offsets[user + 1] += bought_offsets[user]);
+        let item_users: Vec<u32> = (0..log.items.len()).map(|item| interactions.by_item.columns(item).len() as u32).collect();
+        let mut bundle = Bundle {
+            version: String::new(),
+            manifest,
+            users: log.users.clone(),
+            items: log.items.clone(),
+            catalog,
+            user_attributes: data.user_attributes.clone(),
+            personal,
+            popular,
+            complements,
+            upsell,
+            history: UserRows {
+                offsets: by_user.offsets.iter().map(|&at| at as u64).collect::<Vec<_>>().into(),
+                items: by_user.indices.into(),
+            },
+            history_values: by_user.values.into(),
+            bought: UserRows {
+                offsets: bought_offsets.into(),
+                items: purchases.into_iter().map(|(_, item)| item).collect::<Vec<_>>().into(),
+            },
+            item_users: item_users.into(),
+            available: Bitmap::default(),
+            trained: Bitmap::default(),
+            by_category: BTreeMap::new(),
+        };
+        bundle.derive();
+        Ok(bundle)
+    }
+
+    /// What follows from the rest: bitmaps and category lists.
+    fn derive(&mut self) {
+        let items = self.items.len();
+        self.available = Bitmap::of(items, |item| self.catalog.available[item as usize]);
+        self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0);
+        self.by_category.clear();
+        for item in 0..items as u32 {
+            let Some(path) = self.catalog.category.get(item) else { continue };
+            let levels = path.matches(" > ").count() + 1;
+            for level in 1..=levels {
+                let category = aisle_data::cut(path, level);
+                match self.by_category.get_mut(category) {
+                    Some(list) => list.push(item),
+                    None => {
+                        self.by_category.insert(category.to_string(), vec![item]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the files of a version into an empty folder and syncs them. Returns the finished manifest.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] and [`ModelError::Table`].
+    pub fn write(&mut self, folder: &Path) -> Result<()> {
+        write_items(&folder.join(ITEMS), &self.items, &self.catalog)?;
+        write_users(&folder.join(USERS), &self.users, &self.user_attributes)?;
+        let mut tensors = self.personal.tensors();
+        if self.personal.algorithm() != "popular" {
+            tensors.extend(self.popular.tensors());
+        }
+        tensors.extend(self.complements.tensors());
+        tensors.extend(self.upsell.tensors());
+        tensors.push(Tensor::u64("history.offsets", &self.history.offsets));
+        tensors.push(Tensor::u32("history.items", &self.history.items));
+        tensors.push(Tensor::f32("history.values", &[self.history_values.len()], &self.history_values));
+        tensors.push(Tensor::u64("bought.offsets", &self.bought.offsets));
+        tensors.push(Tensor::u32("bought.items", &self.bought.items));
+        tensors.push(Tensor::u32("item.users", &self.item_users));
+        weights::write(&folder.join(WEIGHTS), tensors)?;
+        self.manifest.files = [ITEMS, USERS, WEIGHTS].iter().map(|name| entry(folder, name)).collect::<Result<_>>()?;
+        // Tables unpack to several times their size, vectors are packed twice for the scan.
+        let size = |name: &str| self.manifest.files.iter().find(|file| file.name == name).map_or(0, |file| file.bytes);
+        self.manifest.memory_bytes = 3 * size(WEIGHTS) + 8 * (size(ITEMS) + size(USERS)) + (16 << 20);
+        self.manifest.golden = self.golden();
+        let path = folder.join(MANIFEST);
+        let text = serde_json::to_string_pretty(&self.manifest)
+            .map_err(|error| ModelError::Table { path: path.clone(), detail: error.to_string() })?;
+        std::fs::write(&path, text + "\n").map_err(ModelError::io("cannot write", &path))?;
+        for name in [ITEMS, USERS, WEIGHTS, MANIFEST] {
+            let path = folder.join(name);
+            File::open(&path).and_then(|file| file.sync_all()).map_err(ModelError::io("cannot sync", &path))?;
+        }
+        Ok(())
+    }
+
+    /// The digest of a version's manifest, which in turn holds the digests of its files: 12 hexadecimal digits.
+    pub(crate) fn digest(folder: &Path) -> Result<String> {
+        let path = folder.join(MANIFEST);
+        let bytes = read_small(&path)?;
+        Ok(blake3::hash(&bytes).to_hex()[..12].to_string())
+    }
+
+    /// Reads the manifest alone, its digest checked against the version's name.
+    ///
+    /// # Errors
+    /// [`ModelError::Damaged`], [`ModelError::TooNew`].
+    pub fn read_manifest(folder: &Path, version: &str) -> Result<Manifest> {
+        let damaged = |what: &str, found: String, expected: String| ModelError::Damaged {
+            path: folder.to_path_buf(),
+            what: what.into(),
+            found,
+            expected,
+        };
+        let bytes = read_small(&folder.join(MANIFEST))?;
+        let digest = blake3::hash(&bytes).to_hex()[..12].to_string();
+        if !version.ends_with(&digest) {
+            return Err(damaged("manifest.json", format!("digest {digest}"), format!("the end of the version's name, {version}")));
+        }
+        #[derive(serde::Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let json = |error: serde_json::Error| damaged("manifest.json", error.to_string(), "a manifest of Aisle".into());
+        let format: Format = serde_json::from_slice(&bytes).map_err(json)?;
+        if format.format > FORMAT {
+            return Err(ModelError::TooNew { path: folder.to_path_buf(), found: format.format, supported: FORMAT });
+        }
+        serde_json::from_slice(&bytes).map_err(json)
+    }
+
+    /// Loads a version: digests, shapes, ranges, finiteness and ids are checked; the golden requests are not replayed yet.
+    ///
+    /// # Errors
+    /// [`ModelError::Damaged`] names the part, what was found and what was expected.
+    pub fn open(folder: &Path, version: &str) -> Result<Self> {
+        let manifest = Self::read_manifest(folder, version)?;
+        let damaged = |what: &str, found: String, expected: String| ModelError::Damaged {
+            path: folder.to_path_buf(),
+            what: what.into(),
+            found,
+            expected,
+        };
+        let names: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
+        if names != [ITEMS, USERS, WEIGHTS] {
+            return Err(damaged("file list", names.join(", "), [ITEMS, USERS, WEIGHTS].join(", ")));
+        }
+        for expected in &manifest.files {
+            let path = folder.join(&expected.name);
+            let about = std::fs::symlink_metadata(&path).map_err(ModelError::io("cannot read", &path))?;
+            if !about.is_file() {
+                return Err(damaged(&expected.name, "a link or a special file".into(), "a plain file".into()));
+            }
+            if about.len() != expected.bytes {
+                return Err(damaged(&expected.name, format!("{} bytes", about.len()), format!("{} bytes", expected.bytes)));
+            }
+            let found = entry(folder, &expected.name)?;
+            if found.blake3 != expected.blake3 {
+                return Err(damaged(&expected.name, format!("BLAKE3 {}", found.blake3), expected.blake3.clone()));
+            }
+        }
+        let path_of = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        let (items, catalog) = Catalog::read(&path_of(ITEMS))?;
+        let users = IdMap::read(&path_of(USERS), "user_id")?;
+        for (what, found, expected) in
+            [("items", items.len(), manifest.counts.items), ("users", users.len(), manifest.counts.users)]
+        {
+            if found != expected {
+                return Err(damaged(what, format!("{found} distinct ids"), expected.to_string()));
+            }
+        }
+        let rows = items.len();
+        let mut weights = Weights::open(&folder.join(WEIGHTS))?;
+        let parameters = &manifest.hyperparameters;
+        let personal: Box<dyn Recommend> = match &parameters.personal {
+            Personal::Als(als) => {
+                // Without users the rows are orders, whose number the array itself tells.
+                let users = if manifest.counts.users > 0 { users.len() } else { manifest.counts.orders };
+                Box::new(AlsModel::load(als.clone(), users, rows, &mut weights)?)
+            }
+            Personal::ItemKnn(knn) => Box::new(ItemKnnModel::load(knn, rows, &mut weights)?),
+            Personal::Popular(_) => Box::new(PopularModel::load(rows, &mut weights)?),
+        };
+        let popular = match parameters.personal {
+            Personal::Popular(_) => PopularModel::load(rows, &mut Weights::open(&folder.join(WEIGHTS))?)?,
+            _ => PopularModel::load(rows, &mut weights)?,
+        };
+        let complements = ComplementsModel::load(rows, &mut weights)?;
+        let upsell = UpsellModel::load(parameters.upsell.clone(), rows, &mut weights)?;
+        let (history, entries) = weights.offsets("history.offsets", users.len())?;
+        let history = UserRows { offsets: history, items: weights.rows("history.items", entries, rows)? };
+        let history_values = weights.reals("history.values", entries)?;
+        let (bought, entries) = weights.offsets("bought.offsets", users.len())?;
+        let bought = UserRows { offsets: bought, items: weights.rows("bought.items", entries, rows)? };
+        let item_users = weights.rows("item.users", rows, u32::MAX as usize)?;
+        weights.finish()?;
+        let mut bundle = Bundle {
+            version: version.into(),
+            manifest,
+            users: Arc::new(users),
+            items: Arc::new(items),
+            catalog,
+            user_attributes: Vec::new(),
+            personal,
+            popular,
+            complements,
+            upsell,
+            history,
+            history_values,
+            bought,
+            item_users,
+            available: Bitmap::default(),
+            trained: Bitmap::default(),
+            by_category: BTreeMap::new(),
+        };
+        bundle.derive();
+        Ok(bundle)
+    }
+
+    /// Asks the golden requests again. Scores may differ by rounding between processors, ranks only where scores nearly tie.
+    ///
+    /// # Errors
+    /// [`ModelError::GoldenMismatch`] with the first answer that differs.
+    pub fn replay(&self) -> Result<()> {
+        for golden in &self.manifest.golden {
+            let found = self.ask(&golden.task, &golden.ids, golden.expect.len().max(1));
+            let same = found.len() == golden.expect.len()
+                && found.iter().zip(&golden.expect).all(|((item, score), (expected, expected_score))| {
+                    let tolerance = 1e-4 * (1.0 + expected_score.abs());
+                    (score - expected_score).abs() <= tolerance
+                        && (item == expected
+                            || golden.expect.iter().any(|(other, s)| other == item && (s - score).abs() <= 2.0 * tolerance))
+                });
+            if !same {
+                return Err(ModelError::GoldenMismatch {
+                    version: self.version.clone(),
+                    request: format!("{} for {}", golden.task, golden.ids.join(", ")),
+                    found: format!("{found:?}"),
+                    expected: format!("{:?}", golden.expect),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Questions that touch every model, chosen evenly over users and items.
+    fn golden(&self) -> Vec<Golden> {
+        const EACH: usize = 8;
+        let spread = |count: usize| (0..EACH.min(count)).map(move |step| (step * count / EACH.min(count)) as u32);
+        let users = spread(self.users.len()).map(|user| ("personal", vec![self.users.id(user).to_string()]));
+        let sellers: Vec<u32> = self.trained.iter().collect();
+        let items: Vec<u32> = spread(sellers.len()).map(|at| sellers[at as usize]).collect();
+        let of_items = |task: &'static str| items.iter().map(move |&item| (task, vec![self.items.id(item).to_string()]));
+        let carts = items.chunks(2).map(|cart| ("cross-sell", cart.iter().map(|&item| self.items.id(item).to_string()).collect()));
+        users
+            .chain(of_items("similar"))
+            .chain(carts)
+            .chain(of_items("upsell"))
+            .map(|(task, ids)| Golden { task: task.into(), expect: self.ask(task, &ids, 10), ids })
+            .collect()
+    }
+
+    fn ask(&self, task: &str, ids: &[String], k: usize) -> Vec<(String, f32)> {
+        let rows: Vec<u32> = ids.iter().filter_map(|id| self.items.get(id)).collect();
+        let first = rows.first().copied();
+        let answer: Option<Answer> = match task {
+            "personal" => {
+                let user = ids.first().and_then(|id| self.users.get(id));
+                Some(self.for_user(&ForUser { user, k, exclude_bought: true, ..ForUser::default() }))
+            }
+            "similar" => first.map(|item| self.similar(&ForItem { item, k, ..ForItem::default() })),
+            "cross-sell" => Some(self.cross_sell(&ForCart { cart: rows, k, ..ForCart::default() })),
+            "upsell" => first.map(|item| self.upsell(&ForItem { item, k, ..ForItem::default() })),
+            _ => None,
+        };
+        answer.map_or_else(Vec::new, |answer| {
+            answer.items.iter().map(|ranked| (self.items.id(ranked.item).to_string(), ranked.score)).collect()
+        })
+    }
+
+    /// The personal model.
+    pub fn personal(&self) -> &dyn Recommend {
+        self.personal.as_ref()
+    }
+
+    /// Best sellers.
+    pub fn popular(&self) -> &PopularModel {
+        &self.popular
+    }
+
+    /// What goes with what.
+    pub fn complements(&self) -> &ComplementsModel {
+        &self.complements
+    }
+
+    /// Steps up.
+    pub fn upsell_model(&self) -> &UpsellModel {
+        &self.upsell
+    }
+
+    /// Items that can be bought now.
+    pub fn available(&self) -> &Bitmap {
+        &self.available
+    }
+
+    /// Items that the personal model learned about.
+    pub fn trained(&self) -> &Bitmap {
+        &self.trained
+    }
+
+    /// Whether the personal model learned about an item.
+    pub fn is_trained(&self, item: u32) -> bool {
+        self.trained.contains(item)
+    }
+
+    /// Items of a category path and below it, ascending; empty for an unknown path.
+    pub fn in_category(&self, path: &str) -> &[u32] {
+        self.by_category.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a category path exists.
+    pub fn has_category(&self, path: &str) -> bool {
+        self.by_category.contains_key(path)
+    }
+
+    /// Levels of the path that make a category for cross-selling; 0 = the whole path.
+    pub fn category_levels(&self) -> usize {
+        self.manifest.hyperparameters.cross_sell.category_levels
+    }
+
+    /// Items and confidence of a user's history.
+    pub fn history(&self, user: u32) -> (&[u32], &[f32]) {
+        let range = self.history.range(user);
+        (&self.history.items[range.clone()], &self.history_values[range])
+    }
+
+    /// Items that a user bought, ascending.
+    pub fn bought(&self, user: u32) -> &[u32] {
+        &self.bought.items[self.bought.range(user)]
+    }
+}
+
+fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let about = std::fs::symlink_metadata(path).map_err(ModelError::io("cannot read", path))?;
+    if !about.is_file() || about.len() > MAX_MANIFEST {
+        return Err(ModelError::Damaged {
+            path: path.to_path_buf(),
+            what: "manifest.json".into(),
+            found: format!("{} bytes", about.len()),
+            expected: format!("a plain file of at most {MAX_MANIFEST} bytes"),
+        });
+    }
+    std::fs::read(path).map_err(ModelError::io("cannot read", path))
+}
+
+fn entry(folder: &Path, name: &str) -> Result<FileEntry> {
+    let path = folder.join(name);
+    let mut hasher = blake3::Hasher::new();
+    let file = File::open(&path).map_err(ModelError::io("cannot open", &path))?;
+    hasher.update_reader(file).map_err(ModelError::io("cannot read", &path))?;
+    Ok(FileEntry { name: name.into(), bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+}

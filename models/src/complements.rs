@@ -1,0 +1,299 @@
+//! Cross-sell: what goes with what, learned on orders.
+//!
+//! For each item the items that share orders with it, counted once an order, with the distinct shoppers behind each pair.
+//! A pair below the support in distinct shoppers is never stored. Scores after the universal recommender's practice
+//! (log-likelihood ratio, Dunning 1993) or as the conditional probability p(j | i).
+
+use crate::index::{Eligible, Found};
+use crate::neighbours::{Names, Neighbours, Pair, check_neighbours};
+use crate::recommend::{Fit, Training, Watch};
+use crate::top_k::Scored;
+use crate::weights::{Array, Tensor, Weights};
+use crate::{ModelError, Result};
+use aisle_data::NONE;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// How the evidence of a pair becomes a score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// √LLR: sure pairs first, popular items only as far as they go with this one.
+    SqrtLlr,
+    /// p(j | i) / p(j)^`discount`.
+    #[default]
+    Confidence,
+}
+
+/// Hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Complements {
+    /// The score of a pair.
+    pub evidence: Evidence,
+    /// With `confidence`: how much popularity is discounted, 0 to 1.
+    pub discount: f32,
+    /// With `confidence`: orders added to n_i, so that a rare item's few pairs do not shout; 0 or more.
+    pub shrink: f32,
+    /// Distinct shoppers that must stand behind a pair, 1 or more; an anonymous order counts as one shopper.
+    pub min_shoppers: u32,
+    /// Pairs kept an item.
+    pub neighbours: usize,
+    /// Orders with more distinct items than this (wholesale) are left out; 2 or more.
+    pub max_order_items: usize,
+    /// Levels of the category path that must differ to be "another category"; 0 = the whole path.
+    pub category_levels: usize,
+}
+
+impl Default for Complements {
+    fn default() -> Self {
+        Self {
+            evidence: Evidence::Confidence,
+            discount: 0.0,
+            shrink: 10.0,
+            min_shoppers: 5,
+            neighbours: 200,
+            max_order_items: 200,
+            category_levels: 0,
+        }
+    }
+}
+
+impl Complements {
+    fn validate(&self) -> Result<()> {
+        check_neighbours(self.neighbours)?;
+        let wrong = |name: &str, found: String, expected: &str| {
+            Err(ModelError::Hyperparameter { name: name.into(), found, expected: expected.into() })
+        };
+        if !(0.0..=1.0).contains(&self.discount) {
+            return wrong("discount", self.discount.to_string(), "0 to 1");
+        }
+        if !(self.shrink.is_finite() && self.shrink >= 0.0) {
+            return wrong("shrink", self.shrink.to_string(), "a number of 0 or more");
+        }
+        if self.min_shoppers == 0 {
+            return wrong("min_shoppers", "0".into(), "1 or more");
+        }
+        if self.max_order_items < 2 {
+            return wrong("max_order_items", self.max_order_items.to_string(), "2 or more");
+        }
+        Ok(())
+    }
+
+    fn score(&self, pair: Pair) -> f32 {
+        match self.evidence {
+            Evidence::SqrtLlr => pair.llr().sqrt(),
+            Evidence::Confidence => {
+                let share = pair.each.1 as f32 / pair.all.max(1) as f32;
+                pair.both as f32 / (pair.each.0 as f32 + self.shrink) / share.powf(self.discount)
+            }
+        }
+    }
+}
+
+const NAMES: Names = ["complements.offsets", "complements.items", "complements.scores"];
+
+/// One stored pair.
+struct Link {
+    item: u32,
+    score: f32,
+    orders: u32,
+    shoppers: u32,
+    lift: f32,
+}
+
+impl Fit for Complements {
+    type Model = ComplementsModel;
+
+    /// O(Σ over orders of items²).
+    fn fit(&self, training: &Training, watch: &dyn Watch) -> Result<ComplementsModel> {
+        self.validate()?;
+        let orders = training.orders;
+        let items = training.catalog.len();
+        let used: Vec<usize> =
+            (0..orders.len()).filter(|&order| (2..=self.max_order_items).contains(&orders.order(order).len())).collect();
+        let too_large = (0..orders.len()).filter(|&order| orders.order(order).len() > self.max_order_items).count();
+
+        // Orders of each item, the orders of one shopper side by side so that distinct shoppers are counted in passing.
+        let mut by_shopper = used.clone();
+        by_shopper.sort_by_key(|&order| (orders.user[order], order));
+        let mut of_item: Vec<Vec<u32>> = vec![Vec::new(); items];
+        for &order in &by_shopper {
+            orders.order(order).iter().for_each(|&item| of_item[item as usize].push(order as u32));
+        }
+        // How often an item is bought at all, in orders of whatever size that count.
+        let mut sold = vec![0u32; items];
+        for order in (0..orders.len()).filter(|&order| orders.order(order).len() <= self.max_order_items) {
+            orders.order(order).iter().for_each(|&item| sold[item as usize] += 1);
+        }
+        let all = (orders.len() - too_large) as u32;
+
+        #[derive(Clone, Default)]
+        struct Seen {
+            orders: Vec<u32>,
+            shoppers: Vec<u32>,
+            last: Vec<u64>,
+            touched: Vec<u32>,
+        }
+        let rows: Vec<(Vec<Link>, u64)> = (0..items as u32)
+            .into_par_iter()
+            .map_init(
+                || Seen { orders: vec![0; items], shoppers: vec![0; items], last: vec![u64::MAX; items], touched: Vec::new() },
+                |seen, item| {
+                    for other in seen.touched.drain(..) {
+                        let at = other as usize;
+                        (seen.orders[at], seen.shoppers[at], seen.last[at]) = (0, 0, u64::MAX);
+                    }
+                    for &order in &of_item[item as usize] {
+                        let user = orders.user[order as usize];
+                        let shopper = if user == NONE { (1 << 32) | u64::from(order) } else { u64::from(user) };
+                        for &other in orders.order(order as usize) {
+                            let at = other as usize;
+                            if seen.orders[at] == 0 {
+                                seen.touched.push(other);
+                            }
+                            seen.orders[at] += 1;
+                            if seen.last[at] != shopper {
+                                seen.last[at] = shopper;
+                                seen.shoppers[at] += 1;
+                            }
+                        }
+                    }
+                    let mut links: Vec<Link> = Vec::new();
+                    let mut suppressed = 0;
+                    for &other in seen.touched.iter().filter(|&&other| other != item) {
+                        let at = other as usize;
+                        if seen.shoppers[at] < self.min_shoppers {
+                            suppressed += 1;
+                            continue;
+                        }
+                        let pair = Pair { both: seen.orders[at], product: 0.0, each: (sold[item as usize], sold[at]), all };
+                        let score = self.score(pair);
+                        if score > 0.0 && score.is_finite() {
+                            links.push(Link {
+                                item: other,
+                                score,
+                                orders: seen.orders[at],
+                                shoppers: seen.shoppers[at],
+                                lift: pair.lift(),
+                            });
+                        }
+                    }
+                    links.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
+                    links.truncate(self.neighbours);
+                    (links, suppressed)
+                },
+            )
+            .collect();
+        watch.step("cross-sell", 1, 1);
+
+        let suppressed = rows.iter().map(|(_, suppressed)| suppressed).sum::<u64>() / 2;
+        let links = || rows.iter().flat_map(|(links, _)| links);
+        let mut offsets = vec![0u64];
+        for (links, _) in &rows {
+            offsets.push(offsets[offsets.len() - 1] + links.len() as u64);
+        }
+        Ok(ComplementsModel {
+            orders: links().map(|link| link.orders).collect::<Vec<_>>().into(),
+            shoppers: links().map(|link| link.shoppers).collect::<Vec<_>>().into(),
+            lift: links().map(|link| link.lift).collect::<Vec<_>>().into(),
+            neighbours: Neighbours {
+                offsets: offsets.into(),
+                items: links().map(|link| link.item).collect::<Vec<_>>().into(),
+                scores: links().map(|link| link.score).collect::<Vec<_>>().into(),
+            },
+            suppressed,
+            too_large: too_large as u64,
+        })
+    }
+}
+
+/// Fitted pairs.
+#[derive(Default)]
+pub struct ComplementsModel {
+    neighbours: Neighbours,
+    orders: Array<u32>,
+    shoppers: Array<u32>,
+    lift: Array<f32>,
+    /// Pairs left out because too few shoppers stand behind them.
+    pub suppressed: u64,
+    /// Orders left out because they were too large.
+    pub too_large: u64,
+}
+
+/// The evidence for one pair.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Together {
+    /// The cart's item.
+    pub item: u32,
+    /// Its part of the score.
+    pub score: f32,
+    /// Orders that hold both.
+    pub orders: u32,
+    /// Distinct shoppers of those orders.
+    pub shoppers: u32,
+    /// Times more often than by chance.
+    pub lift: f32,
+}
+
+impl ComplementsModel {
+    pub(crate) fn load(items: usize, weights: &mut Weights) -> Result<Self> {
+        let neighbours = Neighbours::load(NAMES, items, weights)?;
+        let entries = neighbours.items.len();
+        Ok(Self {
+            orders: weights.rows("complements.orders", entries, u32::MAX as usize)?,
+            shoppers: weights.rows("complements.shoppers", entries, u32::MAX as usize)?,
+            lift: weights.reals("complements.lift", entries)?,
+            neighbours,
+            suppressed: 0,
+            too_large: 0,
+        })
+    }
+
+    pub(crate) fn tensors(&self) -> Vec<Tensor<'_>> {
+        let mut tensors = self.neighbours.tensors(NAMES);
+        tensors.push(Tensor::u32("complements.orders", &self.orders));
+        tensors.push(Tensor::u32("complements.shoppers", &self.shoppers));
+        tensors.push(Tensor::f32("complements.lift", &[self.lift.len()], &self.lift));
+        tensors
+    }
+
+    /// Pairs stored, both directions counted.
+    pub fn pairs(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// The items that best complete a cart: Σ over its items of the pair's score.
+    pub fn complete(&self, cart: &[u32], k: usize, eligible: Eligible, found: &mut Found) {
+        self.neighbours.accumulate(cart.iter().map(|&item| (item, 1.0)), k, eligible, found);
+    }
+
+    /// Why `item` goes with a cart: the evidence of each cart item that has some, strongest first.
+    pub fn evidence(&self, cart: &[u32], item: u32) -> Vec<Together> {
+        let mut evidence: Vec<Together> = cart
+            .iter()
+            .filter_map(|&source| {
+                let at = self.neighbours.range(source).find(|&at| self.neighbours.items[at] == item)?;
+                Some(Together {
+                    item: source,
+                    score: self.neighbours.scores[at],
+                    orders: self.orders[at],
+                    shoppers: self.shoppers[at],
+                    lift: self.lift[at],
+                })
+            })
+            .collect();
+        evidence.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
+        evidence
+    }
+
+    /// The stored neighbours of one item.
+    pub fn of(&self, item: u32) -> impl Iterator<Item = Scored> + '_ {
+        self.neighbours.row(item)
+    }
+
+    /// How many times more often than by chance two items share an order; `None` below the support.
+    pub fn lift(&self, a: u32, b: u32) -> Option<f32> {
+        self.neighbours.range(a).find(|&at| self.neighbours.items[at] == b).map(|at| self.lift[at])
+    }
+}

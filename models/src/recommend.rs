@@ -1,0 +1,87 @@
+//! What every algorithm is: hyperparameters that fit to data, and a model that recommends.
+
+use crate::Result;
+use crate::index::{Eligible, Found};
+use crate::top_k::Scored;
+use crate::weights::Tensor;
+use aisle_data::{Catalog, EventLog, Interactions, Orders};
+use rayon::prelude::*;
+
+/// What models learn from.
+#[derive(Clone, Copy)]
+pub struct Training<'a> {
+    /// The events themselves.
+    pub log: &'a EventLog,
+    /// Who likes what.
+    pub interactions: &'a Interactions,
+    /// What was bought together.
+    pub orders: &'a Orders,
+    /// What is known of the items.
+    pub catalog: &'a Catalog,
+}
+
+/// Hears how far a fit has come.
+pub trait Watch: Sync {
+    /// `done` of `total` steps of `stage` are finished.
+    fn step(&self, stage: &str, done: usize, total: usize);
+}
+
+impl Watch for () {
+    fn step(&self, _: &str, _: usize, _: usize) {}
+}
+
+/// Hyperparameters that fit to data.
+pub trait Fit {
+    /// What comes of it.
+    type Model;
+    /// Fits. The same data and hyperparameters give the same bits at any number of threads.
+    ///
+    /// # Errors
+    /// [`crate::ModelError`] for hyperparameters out of range, data without what the model needs, or divergence.
+    fn fit(&self, training: &Training, watch: &dyn Watch) -> Result<Self::Model>;
+}
+
+/// What a shopper did, as item rows (ascending) with their confidence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct History<'a> {
+    /// Item rows, ascending.
+    pub items: &'a [u32],
+    /// Confidence of each, above zero.
+    pub values: &'a [f32],
+    /// The trained user whose history this is, unchanged: a model may then use what it stored.
+    pub user: Option<u32>,
+}
+
+/// A fitted model of taste.
+pub trait Recommend: Send + Sync {
+    /// The algorithm's name on the command line.
+    fn algorithm(&self) -> &'static str;
+
+    /// The best `k` eligible items for a history, best first, into `found`. A model that has no opinion on an item
+    /// leaves it out: there may be fewer than `k`.
+    fn recommend(&self, history: History, k: usize, eligible: Eligible, found: &mut Found);
+
+    /// The same for many, on all threads.
+    fn recommend_batch(&self, histories: &[History], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
+        histories
+            .par_iter()
+            .zip(eligible)
+            .map_init(Found::default, |found, (&history, &eligible)| {
+                self.recommend(history, k, eligible, found);
+                found.items.clone()
+            })
+            .collect()
+    }
+
+    /// The eligible items most like one item, best first; scores from −1 to 1 where the measure is a cosine.
+    fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found);
+
+    /// How alike two items are, on the scale of [`Recommend::similar_items`]; 0 = nothing known.
+    fn similarity(&self, a: u32, b: u32) -> f32;
+
+    /// Scores given items for a history; `None` where the model has no opinion.
+    fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>>;
+
+    /// The arrays to export.
+    fn tensors(&self) -> Vec<Tensor<'_>>;
+}

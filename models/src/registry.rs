@@ -1,0 +1,321 @@
+//! All versions of all models in one folder, and the aliases that point at them.
+//!
+//! `ROOT/MODEL/VERSION/` holds a version, `ROOT/MODEL/aliases.json` what the aliases point at. A version is written to a
+//! hidden sibling, synced, and renamed: it is whole or absent. The alias file is replaced in the same way, under a lock,
+//! so that of two writers each sees the other's work. Readers take no lock.
+
+use crate::bundle::Bundle;
+use crate::manifest::Manifest;
+use crate::{ModelError, Result};
+use aisle_data::{moment_of, stamp_of};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const ALIASES: &str = "aliases.json";
+const LOCK: &str = ".lock";
+const TEMPORARY: &str = ".writing-";
+/// Entries of an alias's history that are kept.
+const HISTORY: usize = 100;
+
+/// A folder of models.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    root: PathBuf,
+}
+
+/// The aliases of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aliases {
+    /// Counts every change.
+    pub epoch: u64,
+    /// Alias name → what it points at.
+    pub aliases: BTreeMap<String, Alias>,
+}
+
+/// One alias.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alias {
+    /// The version it points at.
+    pub version: String,
+    /// When it was last moved, RFC 3339.
+    pub since: String,
+    /// Versions it pointed at before, the latest last: where a rollback goes.
+    pub previous: Vec<String>,
+}
+
+/// A version in a listing.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its name.
+    pub version: String,
+    /// Its manifest, or why it cannot be read.
+    pub manifest: Result<Manifest>,
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(plain) {
+        return Ok(());
+    }
+    Err(ModelError::BadName { what, name: name.escape_default().take(80).collect() })
+}
+
+fn now_millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64)
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(ModelError::io("cannot sync", path))
+}
+
+/// Names of the plain entries of a folder, ascending; an absent folder has none.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(ModelError::io("cannot list", folder)(error)),
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+impl Registry {
+    /// The registry at a folder, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn model_folder(&self, model: &str) -> Result<PathBuf> {
+        check_name("model", model)?;
+        Ok(self.root.join(model))
+    }
+
+    /// The folder of a version, whether it exists or not.
+    ///
+    /// # Errors
+    /// [`ModelError::BadName`] for a name that could leave the registry.
+    pub fn version_folder(&self, model: &str, version: &str) -> Result<PathBuf> {
+        check_name("version", version)?;
+        Ok(self.model_folder(model)?.join(version))
+    }
+
+    /// Models with at least a folder, by name.
+    pub fn models(&self) -> Result<Vec<String>> {
+        names(&self.root)
+    }
+
+    /// Names of a model's versions, oldest first.
+    pub fn version_names(&self, model: &str) -> Result<Vec<String>> {
+        names(&self.model_folder(model)?)
+    }
+
+    /// A model's versions with their manifests, oldest first. Digests of the files are not checked here: see [`Registry::verify`].
+    pub fn versions(&self, model: &str) -> Result<Vec<Listed>> {
+        let folder = self.model_folder(model)?;
+        let read = |version: String| Listed { manifest: Bundle::read_manifest(&folder.join(&version), &version), version };
+        Ok(self.version_names(model)?.into_iter().map(read).collect())
+    }
+
+    fn known_version(&self, model: &str, version: &str) -> Result<PathBuf> {
+        let folder = self.version_folder(model, version)?;
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let known = self.version_names(model)?;
+        let place = format!("model '{model}' of {}", self.root.display());
+        Err(ModelError::NotFound { what: "version", name: version.into(), place, known })
+    }
+
+    /// Loads a version and checks its digests, shapes and numbers; [`Bundle::replay`] is the caller's next step.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFound`], [`ModelError::Damaged`], [`ModelError::TooNew`].
+    pub fn load(&self, model: &str, version: &str) -> Result<Bundle> {
+        Bundle::open(&self.known_version(model, version)?, version)
+    }
+
+    /// Loads a version and replays its golden requests.
+    ///
+    /// # Errors
+    /// As [`Registry::load`], and [`ModelError::GoldenMismatch`].
+    pub fn verify(&self, model: &str, version: &str) -> Result<Bundle> {
+        let bundle = self.load(model, version)?;
+        bundle.replay()?;
+        Ok(bundle)
+    }
+
+    /// Writes a fitted bundle as a new version and returns its name: the time and the digest of its manifest.
+    /// What writers that died have left behind is removed first.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`]; nothing of the version is then visible.
+    pub fn publish(&self, model: &str, bundle: &mut Bundle) -> Result<String> {
+        let folder = self.model_folder(model)?;
+        std::fs::create_dir_all(&folder).map_err(ModelError::io("cannot create", &folder))?;
+        self.sweep(&folder)?;
+        bundle.manifest.model = model.into();
+        let now = now_millis();
+        let temporary = folder.join(format!("{TEMPORARY}{}-{now}", std::process::id()));
+        std::fs::create_dir(&temporary).map_err(ModelError::io("cannot create", &temporary))?;
+        // While this process lives it holds the lock; who finds it free may sweep the folder away.
+        let guard = lock(&temporary.join(LOCK))?;
+        let written = bundle.write(&temporary).and_then(|()| Bundle::digest(&temporary)).and_then(|digest| {
+            let version = format!("{}-{digest}", stamp_of(now));
+            std::fs::remove_file(temporary.join(LOCK)).map_err(ModelError::io("cannot remove", &temporary))?;
+            sync_folder(&temporary)?;
+            let target = folder.join(&version);
+            std::fs::rename(&temporary, &target).map_err(ModelError::io("cannot publish to", &target))?;
+            sync_folder(&folder)?;
+            Ok(version)
+        });
+        drop(guard);
+        match written {
+            Ok(version) => {
+                bundle.version = version.clone();
+                Ok(version)
+            }
+            Err(error) => {
+                // A full disk must not stay full because of us; the error that matters is the first.
+                let _ = std::fs::remove_dir_all(&temporary);
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes the unfinished work of writers that no longer live.
+    fn sweep(&self, folder: &Path) -> Result<()> {
+        let entries = std::fs::read_dir(folder).map_err(ModelError::io("cannot list", folder))?;
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let unfinished = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+            let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|time| time.elapsed().ok());
+            // Between making the folder and locking it a writer needs a moment.
+            let settled = age.is_some_and(|age| age.as_secs() >= 2);
+            if !unfinished || !settled {
+                continue;
+            }
+            let abandoned = match File::open(path.join(LOCK)) {
+                Ok(file) => file.try_lock().is_ok(),
+                Err(_) => true,
+            };
+            if abandoned {
+                std::fs::remove_dir_all(&path).map_err(ModelError::io("cannot remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The aliases of a model; none for a model that has none yet.
+    pub fn aliases(&self, model: &str) -> Result<Aliases> {
+        let path = self.model_folder(model)?.join(ALIASES);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Aliases::default()),
+            Err(error) => return Err(ModelError::io("cannot read", &path)(error)),
+        };
+        serde_json::from_slice(&text).map_err(|error| ModelError::Damaged {
+            path,
+            what: "aliases".into(),
+            found: error.to_string(),
+            expected: "the alias file of Aisle; restore it, or remove it and set the aliases again".into(),
+        })
+    }
+
+    /// The version that an alias points at.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFound`] lists the aliases there are.
+    pub fn resolve(&self, model: &str, alias: &str) -> Result<String> {
+        let aliases = self.aliases(model)?;
+        match aliases.aliases.get(alias) {
+            Some(found) => Ok(found.version.clone()),
+            None => Err(ModelError::NotFound {
+                what: "alias",
+                name: alias.into(),
+                place: format!("model '{model}' of {}", self.root.display()),
+                known: aliases.aliases.keys().cloned().collect(),
+            }),
+        }
+    }
+
+    /// Points an alias at a version that verifies. The former version goes to the alias's history.
+    ///
+    /// # Errors
+    /// What [`Registry::verify`] returns; the alias then stays.
+    pub fn set_alias(&self, model: &str, alias: &str, version: &str) -> Result<Aliases> {
+        check_name("alias", alias)?;
+        self.verify(model, version)?;
+        self.change(model, |aliases| {
+            let before = aliases.aliases.remove(alias);
+            let mut previous = before.as_ref().map(|alias| alias.previous.clone()).unwrap_or_default();
+            if let Some(before) = before.filter(|before| before.version != version) {
+                previous.push(before.version);
+            }
+            let excess = previous.len().saturating_sub(HISTORY);
+            previous.drain(..excess);
+            let entry = Alias { version: version.into(), since: moment_of(now_millis()), previous };
+            aliases.aliases.insert(alias.into(), entry);
+            Ok(())
+        })
+    }
+
+    /// Points an alias back at the version before. Returns the aliases after it.
+    ///
+    /// # Errors
+    /// [`ModelError::NoEarlierVersion`], or what verifying the earlier version returns; the alias then stays.
+    pub fn rollback(&self, model: &str, alias: &str) -> Result<Aliases> {
+        self.resolve(model, alias)?;
+        self.change(model, |aliases| {
+            let none = || ModelError::NoEarlierVersion { alias: alias.into(), model: model.into() };
+            let entry = aliases.aliases.get_mut(alias).ok_or_else(none)?;
+            let version = entry.previous.pop().ok_or_else(none)?;
+            self.verify(model, &version)?;
+            entry.version = version;
+            entry.since = moment_of(now_millis());
+            Ok(())
+        })
+    }
+
+    /// Changes the alias file under its lock, atomically.
+    fn change(&self, model: &str, edit: impl FnOnce(&mut Aliases) -> Result<()>) -> Result<Aliases> {
+        let folder = self.model_folder(model)?;
+        let guard = lock(&folder.join(LOCK))?;
+        let mut aliases = self.aliases(model)?;
+        edit(&mut aliases)?;
+        aliases.epoch += 1;
+        let path = folder.join(ALIASES);
+        let temporary = folder.join(format!(".{ALIASES}-{}", std::process::id()));
+        let text = serde_json::to_string_pretty(&aliases)
+            .map_err(|error| ModelError::Table { path: path.clone(), detail: error.to_string() })?;
+        std::fs::write(&temporary, text + "\n").map_err(ModelError::io("cannot write", &temporary))?;
+        File::open(&temporary).and_then(|file| file.sync_all()).map_err(ModelError::io("cannot sync", &temporary))?;
+        std::fs::rename(&temporary, &path).map_err(ModelError::io("cannot replace", &path))?;
+        sync_folder(&folder)?;
+        drop(guard);
+        Ok(aliases)
+    }
+}
+
+/// An exclusive lock, held until the file is dropped.
+fn lock(path: &Path) -> Result<File> {
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(ModelError::io("cannot open", path))?;
+    file.lock().map_err(ModelError::io("cannot lock", path))?;
+    Ok(file)
+}

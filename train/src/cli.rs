@@ -1,0 +1,328 @@
+//! The command line: arguments as typed, and the call of what they mean.
+
+use crate::batch::{self, Job};
+use crate::evaluate::{self, Lines, Parts, Task};
+use crate::fit::{self, Target};
+use crate::settings::{Algorithm, Settings};
+use crate::{inspect, tune, versions};
+use aisle_data::{Dataset, Inspection, Split, Tables};
+use aisle_models::{Device, Registry};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use std::path::{Path, PathBuf};
+
+/// Fit, measure, export and administer product recommendation models.
+#[derive(Parser, Debug)]
+#[command(name = "aisle-train", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Show what is in a log, what is wrong with it, and what it can be used for.
+    Inspect {
+        #[command(flatten)]
+        log: LogArgs,
+        #[command(flatten)]
+        settings: SettingArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fit all models on a log and publish them as one immutable version.
+    Fit {
+        #[command(flatten)]
+        log: LogArgs,
+        #[command(flatten)]
+        settings: SettingArgs,
+        #[command(flatten)]
+        run: RunArgs,
+        #[command(flatten)]
+        model: ModelArgs,
+        /// Point this alias at the new version, for example stable: servers that follow it swap to it.
+        #[arg(long)]
+        alias: Option<String>,
+        /// Measure on a held-out part first and record the metrics in the manifest: time:0.9, time:DATE, last-order.
+        #[arg(long, value_name = "SPLIT")]
+        measure: Option<String>,
+    },
+    /// Measure an algorithm on held-out data, beside Popular and ItemKnn.
+    Evaluate {
+        /// The training log; needs --test.
+        #[arg(long, requires = "test", conflicts_with_all = ["events", "split"])]
+        train: Option<String>,
+        /// The test log.
+        #[arg(long, requires = "train")]
+        test: Option<String>,
+        /// A log to split; needs --split.
+        #[arg(long, requires = "split", env = "AISLE_EVENTS")]
+        events: Option<String>,
+        /// How to split: time:0.9, time:2017-11-12, time:2017-11-12..2017-11-26, last-order.
+        #[arg(long)]
+        split: Option<String>,
+        /// The catalogue.
+        #[arg(long, env = "AISLE_ITEMS")]
+        items: Option<String>,
+        #[command(flatten)]
+        settings: SettingArgs,
+        #[command(flatten)]
+        run: RunArgs,
+        /// What to measure.
+        #[arg(long, value_enum, default_value_t)]
+        task: Task,
+        /// With --task cross-sell: which lines of each held-out order are asked for.
+        #[arg(long, value_enum, default_value_t)]
+        lines: Lines,
+        /// Answers per question.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        k: u32,
+        /// Also write the figures as JSON.
+        #[arg(long, value_name = "OUT")]
+        json: Option<PathBuf>,
+    },
+    /// Search for good hyperparameters on a validation part of the log.
+    Tune {
+        #[command(flatten)]
+        log: LogArgs,
+        #[command(flatten)]
+        settings: SettingArgs,
+        #[command(flatten)]
+        run: RunArgs,
+        /// Settings to try; the first is the present one.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        trials: u32,
+        /// What to maximise.
+        #[arg(long, default_value = "ndcg@20")]
+        metric: String,
+        /// Seed of the draws.
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
+        /// Write the best settings as a config file.
+        #[arg(long, value_name = "CONFIG")]
+        out: Option<PathBuf>,
+    },
+    /// List the versions of a model.
+    Versions(ModelArgs),
+    /// Point an alias at a version.
+    Alias {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// The alias.
+        #[arg(long)]
+        alias: String,
+        /// The version it shall point at.
+        #[arg(long)]
+        version: String,
+    },
+    /// Point an alias back at the version it pointed at before.
+    Rollback {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// The alias.
+        #[arg(long, default_value = "stable")]
+        alias: String,
+    },
+    /// Check digests, shapes and golden requests of one version, or of all.
+    Verify {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// The version; without it, all.
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Compare the answers of two versions.
+    Diff {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// The old version.
+        a: String,
+        /// The new version.
+        b: String,
+    },
+    /// Write a version's answers for every shopper or item as Parquet.
+    Batch {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// Which answers.
+        #[arg(long, value_enum)]
+        job: Job,
+        /// The version; without it, that of --alias.
+        #[arg(long)]
+        version: Option<String>,
+        /// The alias whose version answers.
+        #[arg(long, default_value = "stable")]
+        alias: String,
+        /// Answers per shopper or item.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        k: u32,
+        /// The Parquet file to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// Threads; 0 = all cores.
+        #[arg(long, default_value_t = 0, env = "AISLE_THREADS")]
+        threads: usize,
+    },
+}
+
+#[derive(Args, Debug)]
+struct LogArgs {
+    /// The interaction log: a Parquet file, a folder, or a glob.
+    #[arg(long, env = "AISLE_EVENTS")]
+    events: String,
+    /// The catalogue.
+    #[arg(long, env = "AISLE_ITEMS")]
+    items: Option<String>,
+    /// Attributes of shoppers.
+    #[arg(long, env = "AISLE_USERS")]
+    users: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct SettingArgs {
+    /// A TOML config: column names, event weights, cleaning, hyperparameters.
+    #[arg(long, env = "AISLE_CONFIG")]
+    config: Option<PathBuf>,
+    /// The personal algorithm.
+    #[arg(long, value_enum, env = "AISLE_ALGORITHM")]
+    algorithm: Option<Algorithm>,
+    /// A setting, over the config: factors=128 (of the algorithm) or cross-sell.min_shoppers=3.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// Threads; 0 = all cores. The result does not depend on it.
+    #[arg(long, default_value_t = 0, env = "AISLE_THREADS")]
+    threads: usize,
+    /// Where to compute: cpu or cuda.
+    #[arg(long, default_value = "cpu", env = "AISLE_DEVICE")]
+    device: Device,
+}
+
+#[derive(Args, Debug)]
+struct ModelArgs {
+    /// The folder of all models.
+    #[arg(long, env = "AISLE_REGISTRY")]
+    registry: PathBuf,
+    /// The model's name.
+    #[arg(long, env = "AISLE_MODEL")]
+    model: String,
+}
+
+impl SettingArgs {
+    fn read(&self) -> Result<Settings> {
+        Settings::read(self.config.as_deref(), self.algorithm, &self.set)
+    }
+}
+
+impl LogArgs {
+    fn read(&self, settings: &Settings) -> Result<Dataset> {
+        let tables = Tables { events: &self.events, items: self.items.as_deref(), users: self.users.as_deref() };
+        Ok(Dataset::read(&tables, &settings.data())?)
+    }
+}
+
+fn use_threads(threads: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")
+}
+
+fn name_of(path: &str) -> String {
+    Path::new(path).file_name().map_or(path.to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// One message that says what was found, what was expected, and what to do.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Inspect { log, settings, json } => {
+            let settings = settings.read()?;
+            let data = log.read(&settings)?;
+            let facts = Inspection::of(&data);
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&facts)?),
+                false => print!("{}", inspect::render(&facts, &data)),
+            }
+        }
+        Command::Fit { log, settings, run, model, alias, measure } => {
+            use_threads(run.threads)?;
+            let settings = settings.read()?;
+            let data = log.read(&settings)?;
+            let target = Target { registry: Registry::new(model.registry), model: model.model, alias };
+            println!("{}", fit::fit(&data, &settings, &target, measure.as_deref())?);
+        }
+        Command::Evaluate { train, test, events, split, items, settings, run, task, lines, k, json } => {
+            use_threads(run.threads)?;
+            let asked = settings.algorithm;
+            let settings = settings.read()?;
+            let config = settings.data();
+            let read = |events: &str| Dataset::read(&Tables { events, items: items.as_deref(), users: None }, &config);
+            let parts = match (train, test, events, split) {
+                (Some(train), Some(test), None, None) => {
+                    let split = format!("{} → {}", name_of(&train), name_of(&test));
+                    Parts { train: read(&train)?, test: read(&test)?.log, split }
+                }
+                (None, None, Some(events), Some(split)) => {
+                    let data = read(&events)?;
+                    let (train, test) = split.parse::<Split>()?.apply(&data.log)?;
+                    Parts { train: Dataset { log: train, ..data }, test, split: format!("{} split by {split}", name_of(&events)) }
+                }
+                _ => bail!("evaluate needs --train and --test, or --events and --split"),
+            };
+            let k = k as usize;
+            let evaluation = match task {
+                Task::Personal => evaluate::personal(&parts, &settings, &[settings.algorithm], k)?,
+                Task::CrossSell => {
+                    let asked: Vec<Algorithm> = asked.into_iter().collect();
+                    evaluate::cross_sell(&parts, &settings, &asked, evaluate::Ask { k, lines })?
+                }
+                Task::Upsell => evaluate::upsell(&parts, &settings, k)?,
+            };
+            print!("{}", evaluation.render());
+            if let Some(path) = json {
+                let text = serde_json::to_string_pretty(&evaluation.json())? + "\n";
+                std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+        }
+        Command::Tune { log, settings, run, trials, metric, seed, out } => {
+            use_threads(run.threads)?;
+            let settings = settings.read()?;
+            let data = log.read(&settings)?;
+            let trials = tune::run(&data, &settings, trials as usize, &metric, seed)?;
+            print!("{}", tune::render(&trials, &metric));
+            if let (Some(path), Some(best)) = (out, trials.first()) {
+                std::fs::write(&path, tune::config(settings.algorithm, best))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                eprintln!("the best settings are in {}", path.display());
+            }
+        }
+        Command::Versions(model) => print!("{}", versions::list(&Registry::new(model.registry), &model.model)?),
+        Command::Alias { model, alias, version } => {
+            Registry::new(model.registry).set_alias(&model.model, &alias, &version)?;
+            println!("{alias} → {version}");
+        }
+        Command::Rollback { model, alias } => {
+            let aliases = Registry::new(model.registry).rollback(&model.model, &alias)?;
+            println!("{alias} → {}", aliases.aliases.get(&alias).map_or("nothing", |alias| alias.version.as_str()));
+        }
+        Command::Verify { model, version } => {
+            print!("{}", versions::verify(&Registry::new(model.registry), &model.model, version.as_deref())?);
+        }
+        Command::Diff { model, a, b } => print!("{}", versions::diff(&Registry::new(model.registry), &model.model, &a, &b)?),
+        Command::Batch { model, job, version, alias, k, out, threads } => {
+            use_threads(threads)?;
+            let registry = Registry::new(model.registry);
+            let version = match version {
+                Some(version) => version,
+                None => registry.resolve(&model.model, &alias)?,
+            };
+            let bundle = registry.verify(&model.model, &version)?;
+            batch::run(&bundle, job, k as usize, &out)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Settings of a run: config file < `AISLE_SECTION__KEY` environment < `--set`, read once into one checked struct.
+
+use aisle_data::{Clean, Columns, DataConfig, EventRule};
+use aisle_models::{Als, Complements, Hyperparameters, ItemKnn, Personal, Popular, Upsell};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Personal algorithms by their command-line names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Implicit alternating least squares: vectors, folds in new shoppers.
+    #[default]
+    Als,
+    /// Item nearest neighbours: alike are items that the same shoppers chose.
+    ItemKnn,
+    /// Best sellers, time-decayed.
+    Popular,
+}
+
+impl Algorithm {
+    /// The name on the command line, in configs and in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Als => "als",
+            Algorithm::ItemKnn => "item-knn",
+            Algorithm::Popular => "popular",
+        }
+    }
+}
+
+/// Everything a config file may hold. Sections that are absent have their defaults.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// The personal algorithm, where the command line names none.
+    pub algorithm: Algorithm,
+    /// `[columns]`.
+    pub columns: Columns,
+    /// `[events.TYPE]`.
+    pub events: BTreeMap<String, EventRule>,
+    /// `[clean]`.
+    pub clean: Clean,
+    /// `[als]`.
+    pub als: Als,
+    /// `[item-knn]`.
+    pub item_knn: ItemKnn,
+    /// `[popular]`.
+    pub popular: Popular,
+    /// `[cross-sell]`.
+    pub cross_sell: Complements,
+    /// `[upsell]`.
+    pub upsell: Upsell,
+}
+
+impl Settings {
+    /// Reads the file (if any), then the environment, then `key=value` pairs. A key without a dot belongs to the section
+    /// of `algorithm`, one with a dot names its section: `cross-sell.min_shoppers=3`.
+    ///
+    /// # Errors
+    /// Names the file or key, what was found, and what is known.
+    pub fn read(file: Option<&Path>, algorithm: Option<Algorithm>, pairs: &[String]) -> Result<Self> {
+        let mut table = match file {
+            None => Table::new(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the config {}", path.display()))?;
+                text.parse::<Table>().with_context(|| format!("{} is not a TOML config", path.display()))?
+            }
+        };
+        for (name, value) in std::env::vars() {
+            if let Some((section, key)) = name.strip_prefix("AISLE_").and_then(|rest| rest.split_once("__")) {
+                let section = section.to_lowercase().replace('_', "-");
+                put(&mut table, &section, &key.to_lowercase(), &value).with_context(|| format!("environment variable {name}"))?;
+            }
+        }
+        if let Some(algorithm) = algorithm {
+            table.insert("algorithm".into(), Value::String(algorithm.name().into()));
+        }
+        let section = table.get("algorithm").and_then(Value::as_str).unwrap_or(Algorithm::default().name()).to_string();
+        for pair in pairs {
+            let Some((key, value)) = pair.split_once('=') else {
+                bail!("--set {pair}: expected key=value, for example --set factors=128");
+            };
+            let (section, key) = key.trim().split_once('.').unwrap_or((&section, key.trim()));
+            put(&mut table, section, key, value.trim()).with_context(|| format!("--set {pair}"))?;
+        }
+        let settings: Settings = Value::Table(table).try_into().with_context(|| match file {
+            Some(path) => format!("a setting of {}, the environment or --set is not known or has the wrong type", path.display()),
+            None => "a setting of the environment or --set is not known or has the wrong type".to_string(),
+        })?;
+        settings.data().validate()?;
+        Ok(settings)
+    }
+
+    /// What concerns reading.
+    pub fn data(&self) -> DataConfig {
+        DataConfig { columns: self.columns.clone(), events: self.events.clone(), clean: self.clean.clone() }
+    }
+
+    /// What concerns fitting.
+    pub fn hyperparameters(&self) -> Hyperparameters {
+        Hyperparameters {
+            personal: self.personal(self.algorithm),
+            popular: self.popular.clone(),
+            cross_sell: self.cross_sell.clone(),
+            upsell: self.upsell.clone(),
+        }
+    }
+
+    /// One algorithm with its section's settings.
+    pub fn personal(&self, algorithm: Algorithm) -> Personal {
+        match algorithm {
+            Algorithm::Als => Personal::Als(self.als.clone()),
+            Algorithm::ItemKnn => Personal::ItemKnn(self.item_knn.clone()),
+            Algorithm::Popular => Personal::Popular(self.popular.clone()),
+        }
+    }
+}
+
+/// Puts one value into a section; it is read as TOML where it is, and as a string where it is not.
+fn put(table: &mut Table, section: &str, key: &str, value: &str) -> Result<()> {
+    let parsed = format!("v = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    let value = parsed.unwrap_or_else(|| Value::String(value.into()));
+    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    match entry.as_table_mut() {
+        Some(section) => {
+            section.insert(key.into(), value);
+            Ok(())
+        }
+        None => bail!("'{section}' is a value, not a section"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("aisle.toml");
+        std::fs::write(&file, "[als]\nfactors = 16\nseed = 7\n[cross-sell]\nmin_shoppers = 2\n").unwrap();
+        let pairs = ["factors=32".to_string(), "cross-sell.min_shoppers=9".to_string(), "scaling=binary".to_string()];
+        let settings = Settings::read(Some(&file), Some(Algorithm::Als), &pairs).unwrap();
+        assert_eq!((settings.als.factors, settings.als.seed, settings.cross_sell.min_shoppers), (32, 7, 9));
+        assert_eq!(settings.als.scaling, aisle_models::Scaling::Binary);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_those_there_are() {
+        let error = Settings::read(None, None, &["factor=3".to_string()]).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains("factor") && text.contains("regularization"), "{text}");
+    }
+}
