@@ -24,6 +24,8 @@ pub struct ItemFilter {
     pub min_price: Option<f32>,
     /// Largest price.
     pub max_price: Option<f32>,
+    /// Only items priced in this currency; matters where a price is asked for.
+    pub currency: Option<String>,
     /// Also items that cannot be bought now.
     pub include_unavailable: bool,
     /// Item rows that do not pass, in any order.
@@ -355,6 +357,9 @@ impl Gate {
         if filter.min_price.is_some() || filter.max_price.is_some() {
             let (min, max) = (filter.min_price.unwrap_or(f32::NEG_INFINITY), filter.max_price.unwrap_or(f32::INFINITY));
             allowed.intersect(&Bitmap::of(bundle.items.len(), |item| (min..=max).contains(&bundle.catalog.price[item as usize])));
+        }
+        if let Some(currency) = &filter.currency {
+            allowed.intersect(&Bitmap::of(bundle.items.len(), |item| bundle.catalog.currency.get(item) == Some(currency)));
         }
         except.sort_unstable();
         except.dedup();

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
     /// √LLR: sure pairs first, popular items only as far as they go with this one.
+    #[default]
     SqrtLlr,
     /// p(j | i) / p(j)^`discount`.
-    #[default]
     Confidence,
 }
 
@@ -48,9 +48,9 @@ pub struct Complements {
 impl Default for Complements {
     fn default() -> Self {
         Self {
-            evidence: Evidence::Confidence,
-            discount: 0.0,
-            shrink: 10.0,
+            evidence: Evidence::SqrtLlr,
+            discount: 0.3,
+            shrink: 100.0,
             min_shoppers: 5,
             neighbours: 200,
             max_order_items: 200,

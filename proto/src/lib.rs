@@ -1,1 +1,46 @@
-//! x
+//! The gRPC contract of Aisle and its generated Rust code: the `.proto` files beside this crate are its documentation.
+
+#[expect(clippy::all, reason = "generated code")]
+mod generated {
+    tonic::include_proto!("aisle.v1");
+}
+
+pub use generated::*;
+
+/// The compiled contract, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/aisle.v1.bin"));
+
+impl Money {
+    /// From a price; cents and the like are exact to a billionth.
+    pub fn from_price(price: f32, currency: Option<&str>) -> Money {
+        // Shortest decimal text: 2.55f32 is 2.55 to a shopper, not 2.5499999.
+        let exact: f64 = price.to_string().parse().unwrap_or_else(|_| f64::from(price));
+        let units = exact.trunc();
+        Money {
+            currency_code: currency.unwrap_or_default().to_string(),
+            units: units as i64,
+            nanos: ((exact - units) * 1e9).round() as i32,
+        }
+    }
+
+    /// The amount as a number.
+    pub fn to_price(&self) -> f32 {
+        (self.units as f64 + f64::from(self.nanos) / 1e9) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Money;
+
+    #[test]
+    fn money_is_exact_to_the_cent() {
+        for (price, units, nanos) in
+            [(2.55, 2, 550_000_000), (0.1, 0, 100_000_000), (1234.5, 1234, 500_000_000), (-3.25, -3, -250_000_000)]
+        {
+            let money = Money::from_price(price, Some("GBP"));
+            assert_eq!((money.units, money.nanos), (units, nanos));
+            assert_eq!(money.to_price(), price);
+        }
+    }
+}

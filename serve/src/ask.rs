@@ -1,0 +1,133 @@
+//! From a request to a question: limits checked, ids looked up, money and events understood.
+
+use crate::error::ServeError;
+use aisle_data::EventRole;
+use aisle_models::{Bundle, ItemFilter};
+use aisle_proto::{Filter, HistoryItem, Money};
+
+/// Answers a request may ask for.
+pub const MAX_PAGE: u32 = 1000;
+/// Answers where the request says nothing.
+const DEFAULT_PAGE: u32 = 20;
+/// Ids in one list of a request.
+pub const MAX_IDS: usize = 1000;
+
+/// The number of answers.
+pub fn page_size(asked: u32) -> Result<usize, ServeError> {
+    match asked {
+        0 => Ok(DEFAULT_PAGE as usize),
+        1..=MAX_PAGE => Ok(asked as usize),
+        _ => Err(ServeError::Invalid {
+            field: "page_size",
+            what: format!("{asked}: expected 1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}"),
+        }),
+    }
+}
+
+/// Refuses lists that are too long.
+pub fn check_len(field: &'static str, found: usize) -> Result<(), ServeError> {
+    if found <= MAX_IDS {
+        return Ok(());
+    }
+    Err(ServeError::Invalid { field, what: format!("{found} entries: expected at most {MAX_IDS}") })
+}
+
+/// A field that must not be empty.
+pub fn required(field: &'static str, value: &str) -> Result<(), ServeError> {
+    if value.is_empty() { Err(ServeError::Invalid { field, what: "empty: expected an id".into() }) } else { Ok(()) }
+}
+
+/// Ids of a request by row; the version does not know the others.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Rows, in the request's order.
+    pub rows: Vec<u32>,
+    /// Ids without a row.
+    pub unknown: Vec<String>,
+}
+
+/// Looks ids up.
+pub fn known<'a>(bundle: &Bundle, ids: impl IntoIterator<Item = &'a str>) -> Known {
+    let mut found = Known::default();
+    for id in ids {
+        match bundle.items.get(id) {
+            Some(row) => found.rows.push(row),
+            None => found.unknown.push(id.to_string()),
+        }
+    }
+    found
+}
+
+/// What a shopper did, weighted as the version was trained. Unknown items go to `unknown`.
+pub fn history(bundle: &Bundle, items: &[HistoryItem], unknown: &mut Vec<String>) -> Vec<(u32, f32)> {
+    let rules = &bundle.manifest.lineage.config.events;
+    items
+        .iter()
+        .filter_map(|act| {
+            let kind = if act.event_type.is_empty() { "purchase" } else { act.event_type.as_str() };
+            let rule = rules.get(kind).cloned().unwrap_or_default();
+            let role = rule.role.unwrap_or_else(|| EventRole::of(kind));
+            let row = bundle.items.get(&act.item_id);
+            if row.is_none() {
+                unknown.push(act.item_id.clone());
+            }
+            Some((row?, rule.weight.unwrap_or_else(|| role.default_weight())))
+        })
+        .collect()
+}
+
+fn price(field: &'static str, money: &Option<Money>) -> Result<Option<f32>, ServeError> {
+    let Some(money) = money else { return Ok(None) };
+    if money.units < 0 || !(0..1_000_000_000).contains(&money.nanos) {
+        let what =
+            format!("{} units and {} nanos: expected no negative amount and nanos below 1,000,000,000", money.units, money.nanos);
+        return Err(ServeError::Invalid { field, what });
+    }
+    Ok(Some(money.to_price()))
+}
+
+/// The gate of a request.
+pub fn filter(bundle: &Bundle, filter: Option<&Filter>) -> Result<ItemFilter, ServeError> {
+    let Some(filter) = filter else { return Ok(ItemFilter::default()) };
+    check_len("filter.exclude_item_ids", filter.exclude_item_ids.len())?;
+    check_len("filter.categories", filter.categories.len())?;
+    check_len("filter.exclude_categories", filter.exclude_categories.len())?;
+    let (min_price, max_price) = (price("filter.min_price", &filter.min_price)?, price("filter.max_price", &filter.max_price)?);
+    if let (Some(min), Some(max)) = (min_price, max_price)
+        && min > max
+    {
+        return Err(ServeError::Invalid { field: "filter.max_price", what: format!("{max} is below min_price {min}") });
+    }
+    let currency = |money: &Option<Money>| money.as_ref().map(|money| money.currency_code.clone()).filter(|code| !code.is_empty());
+    let (low, high) = (currency(&filter.min_price), currency(&filter.max_price));
+    if let (Some(low), Some(high)) = (&low, &high)
+        && low != high
+    {
+        let what = format!("{high} beside min_price in {low}: expected one currency; Aisle does not convert");
+        return Err(ServeError::Invalid { field: "filter.max_price.currency_code", what });
+    }
+    Ok(ItemFilter {
+        categories: filter.categories.clone(),
+        exclude_categories: filter.exclude_categories.clone(),
+        min_price,
+        max_price,
+        currency: low.or(high),
+        include_unavailable: filter.include_unavailable,
+        exclude: known(bundle, filter.exclude_item_ids.iter().map(String::as_str)).rows,
+    })
+}
+
+/// A price band, if the request asks for one.
+pub fn band(bundle: &Bundle, min: f32, max: f32) -> Result<Option<(f32, f32)>, ServeError> {
+    if min == 0.0 && max == 0.0 {
+        return Ok(None);
+    }
+    let (default_min, default_max) = bundle.upsell_model().band();
+    let band = (if min == 0.0 { default_min } else { min }, if max == 0.0 { default_max } else { max });
+    match aisle_models::check_band(band.0, band.1) {
+        Ok(()) => Ok(Some(band)),
+        Err(_) => {
+            Err(ServeError::Invalid { field: "min_price_ratio", what: format!("{} to {}: expected 1 < min < max", band.0, band.1) })
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Settings: config file < `AISLE_*` environment < flag, checked once.
+
+use crate::split::Split;
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Answer product recommendation requests over gRPC from the versions that aisle-train publishes.
+#[derive(Parser, Debug, Default)]
+#[command(name = "aisle-serve", version, max_term_width = 100)]
+pub struct Cli {
+    /// The folder of all models.
+    #[arg(long, env = "AISLE_REGISTRY")]
+    registry: Option<PathBuf>,
+    /// Where to listen for gRPC [default: 127.0.0.1:50051].
+    #[arg(long, env = "AISLE_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Where to listen for Prometheus, for example 127.0.0.1:9464 [default: off].
+    #[arg(long, env = "AISLE_METRICS")]
+    metrics: Option<SocketAddr>,
+    /// The model to serve [default: the registry's only one].
+    #[arg(long, env = "AISLE_MODEL")]
+    model: Option<String>,
+    /// The alias to follow [default: stable].
+    #[arg(long, env = "AISLE_ALIAS")]
+    alias: Option<String>,
+    /// Shares of traffic by alias, for example stable=90,canary=10.
+    #[arg(long, env = "AISLE_SPLIT", value_delimiter = ',', value_name = "ALIAS=WEIGHT")]
+    split: Vec<String>,
+    /// Requests answered at once; more are refused with RESOURCE_EXHAUSTED [default: 512].
+    #[arg(long, env = "AISLE_MAX_CONCURRENT_REQUESTS")]
+    max_concurrent_requests: Option<usize>,
+    /// Milliseconds between looks at the registry [default: 500].
+    #[arg(long, env = "AISLE_POLL_MILLIS")]
+    poll_millis: Option<u64>,
+    /// Write logs as JSON.
+    #[arg(long, env = "AISLE_LOG_JSON")]
+    log_json: bool,
+    /// A TOML file with any of these settings, underscores for dashes, and a [split] table.
+    #[arg(long, env = "AISLE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    registry: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    model: Option<String>,
+    alias: Option<String>,
+    split: BTreeMap<String, f64>,
+    split_seed: Option<String>,
+    max_concurrent_requests: Option<usize>,
+    poll_millis: Option<u64>,
+    log_json: bool,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder of all models.
+    pub registry: PathBuf,
+    /// gRPC address.
+    pub listen: SocketAddr,
+    /// Prometheus address.
+    pub metrics: Option<SocketAddr>,
+    /// The model; `None` = the registry's only one.
+    pub model: Option<String>,
+    /// The alias that answers where nothing else is said.
+    pub alias: String,
+    /// Shares of traffic.
+    pub split: Split,
+    /// Requests answered at once.
+    pub max_concurrent_requests: usize,
+    /// Time between looks at the registry.
+    pub poll: Duration,
+    /// Logs as JSON.
+    pub log_json: bool,
+}
+
+impl Config {
+    /// The defaults for a registry, on a free loopback port.
+    pub fn local(registry: impl Into<PathBuf>) -> Self {
+        let alias = "stable".to_string();
+        Self {
+            registry: registry.into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            metrics: None,
+            model: None,
+            split: Split::everything(&alias),
+            alias,
+            max_concurrent_requests: 512,
+            poll: Duration::from_millis(500),
+            log_json: false,
+        }
+    }
+
+    /// From the command line, the environment, and the config file.
+    ///
+    /// # Errors
+    /// Names the setting, what was found, and what was expected.
+    pub fn read(cli: Cli) -> Result<Self> {
+        let file: Settings = match &cli.config {
+            None => Settings::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the config {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("{} is not a config of aisle-serve", path.display()))?
+            }
+        };
+        let Some(registry) = cli.registry.or(file.registry) else {
+            bail!("no registry: give --registry FOLDER (the folder that aisle-train fit --registry wrote to)");
+        };
+        if registry.exists() && !registry.is_dir() {
+            bail!("--registry {}: a file, expected a folder", registry.display());
+        }
+        let mut weights = file.split;
+        if !cli.split.is_empty() {
+            weights.clear();
+        }
+        for share in &cli.split {
+            let parsed = share.split_once('=').and_then(|(alias, weight)| Some((alias.trim(), weight.trim().parse::<f64>().ok()?)));
+            let Some((alias, weight)) = parsed else {
+                bail!("--split {share}: expected ALIAS=WEIGHT, for example stable=90,canary=10")
+            };
+            weights.insert(alias.into(), weight);
+        }
+        let alias = cli.alias.or(file.alias).unwrap_or_else(|| "stable".into());
+        let split = Split::new(file.split_seed.as_deref().unwrap_or("aisle"), &alias, &weights).map_err(anyhow::Error::msg)?;
+        let max_concurrent_requests = cli.max_concurrent_requests.or(file.max_concurrent_requests).unwrap_or(512);
+        if max_concurrent_requests == 0 {
+            bail!("max_concurrent_requests = 0: expected 1 or more");
+        }
+        let poll_millis = cli.poll_millis.or(file.poll_millis).unwrap_or(500);
+        if !(10..=3_600_000).contains(&poll_millis) {
+            bail!("poll_millis = {poll_millis}: expected 10 to 3600000");
+        }
+        Ok(Self {
+            registry,
+            listen: cli.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051))),
+            metrics: cli.metrics.or(file.metrics),
+            model: cli.model.or(file.model),
+            alias,
+            split,
+            max_concurrent_requests,
+            poll: Duration::from_millis(poll_millis),
+            log_json: cli.log_json || file.log_json,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_mistakes_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("serve.toml");
+        std::fs::write(&file, "registry = \"/models\"\nlisten = \"127.0.0.1:7000\"\n[split]\nstable = 9\ncanary = 1\n").unwrap();
+        let path = file.to_str().unwrap();
+        let config = Config::read(Cli::parse_from(["aisle-serve", "--config", path, "--listen", "127.0.0.1:7001"])).unwrap();
+        assert_eq!(config.listen.port(), 7001);
+        assert_eq!(config.split.aliases().collect::<Vec<_>>(), ["stable", "canary"]);
+        let error = Config::read(Cli::parse_from(["aisle-serve", "--registry", "/x", "--split", "canary"])).unwrap_err();
+        assert!(error.to_string().contains("stable=90,canary=10"));
+        std::fs::write(&file, "registy = \"/models\"\n").unwrap();
+        let error = Config::read(Cli::parse_from(["aisle-serve", "--config", path])).unwrap_err();
+        assert!(format!("{error:#}").contains("registy"), "{error:#}");
+    }
+}

@@ -1,0 +1,375 @@
+//! The versions in service, and how they change: verified and warmed beside the old ones, swapped by one pointer,
+//! the old ones dropped off the serving threads once their last request is answered.
+
+use crate::error::ServeError;
+use crate::split::Split;
+use aisle_data::memory_available;
+use aisle_models::{Aliases, Bundle, ModelError, Registry};
+use arc_swap::ArcSwap;
+use metrics::{counter, gauge};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// A refused version is looked at again after so long: a disk may come back.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// What requests see: one consistent set of versions.
+#[derive(Default)]
+struct Routes {
+    by_alias: BTreeMap<String, Arc<Bundle>>,
+    by_version: BTreeMap<String, Arc<Bundle>>,
+}
+
+/// A version chosen for one request. The whole answer is made by it.
+#[derive(Clone)]
+pub struct Chosen {
+    /// The version.
+    pub bundle: Arc<Bundle>,
+    /// The alias that led to it; empty for a pinned version.
+    pub alias: String,
+}
+
+/// Why a version is refused.
+#[derive(Clone, Debug)]
+struct Refused {
+    reason: String,
+    at: Instant,
+}
+
+#[derive(Default)]
+struct Ledger {
+    /// The model's name, once known.
+    model: Option<String>,
+    /// Versions that were seen before.
+    seen: Option<BTreeSet<String>>,
+    /// Refused versions.
+    refused: BTreeMap<String, Refused>,
+    /// A version that a client asked to load.
+    pinned: Option<String>,
+    /// Versions out of service whose last request may still run.
+    retired: Vec<Arc<Bundle>>,
+    /// The last trouble with the registry, so that it is logged once.
+    trouble: String,
+}
+
+/// The versions of one model in service.
+pub struct Live {
+    registry: Registry,
+    configured: Option<String>,
+    alias: String,
+    split: Split,
+    routes: ArcSwap<Routes>,
+    ledger: Mutex<Ledger>,
+}
+
+/// A version as the server sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In the registry.
+    Discovered,
+    /// Answering.
+    Ready,
+    /// Refused, with the reason.
+    Failed(String),
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while the lock was held leaves a ledger that the next refresh rebuilds.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Live {
+    /// For one model of a registry; without a name, for its only model.
+    pub fn new(registry: Registry, model: Option<String>, alias: String, split: Split) -> Self {
+        Self { registry, configured: model, alias, split, routes: ArcSwap::default(), ledger: Mutex::default() }
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The model's name.
+    ///
+    /// # Errors
+    /// [`ServeError::NotReady`] while the registry holds no model or several without a name to choose by.
+    pub fn model(&self) -> Result<String, ServeError> {
+        if let Some(model) = self.configured.clone().or_else(|| held(&self.ledger).model.clone()) {
+            return Ok(model);
+        }
+        let models = self.registry.models()?;
+        match models.as_slice() {
+            [model] => {
+                held(&self.ledger).model = Some(model.clone());
+                Ok(model.clone())
+            }
+            [] => Err(ServeError::NotReady {
+                why: format!("the registry {} holds no model", self.registry.root().display()),
+                alias: self.alias.clone(),
+            }),
+            several => Err(ServeError::NotReady {
+                why: format!("the registry holds {}: choose one with --model", several.join(", ")),
+                alias: self.alias.clone(),
+            }),
+        }
+    }
+
+    /// Checks the model that a request names.
+    pub fn check_model(&self, asked: &str) -> Result<String, ServeError> {
+        let served = self.model()?;
+        if asked.is_empty() || asked == served {
+            return Ok(served);
+        }
+        Err(ServeError::UnknownModel { asked: asked.into(), served })
+    }
+
+    /// Whether any version answers.
+    pub fn is_ready(&self) -> bool {
+        !self.routes.load().by_alias.is_empty()
+    }
+
+    /// The version for a request by alias, by version, or by the split of its user. Wait-free.
+    ///
+    /// # Errors
+    /// [`ServeError::UnknownAlias`], [`ServeError::NotLoaded`], [`ServeError::NotReady`].
+    pub fn choose(&self, alias: Option<&str>, version: Option<&str>, user: &str) -> Result<Chosen, ServeError> {
+        let routes = self.routes.load();
+        if let Some(version) = version {
+            return match routes.by_version.get(version) {
+                Some(bundle) => Ok(Chosen { bundle: bundle.clone(), alias: String::new() }),
+                None => Err(ServeError::NotLoaded { version: version.into(), loaded: routes.by_version.keys().cloned().collect() }),
+            };
+        }
+        let wanted = alias.unwrap_or_else(|| self.split.alias(user));
+        let found = routes.by_alias.get(wanted).map(|bundle| (wanted, bundle));
+        // A canary that is not there must not cost a request: its users see the alias that the server follows.
+        let found = found.or_else(|| {
+            alias.is_none().then(|| routes.by_alias.get(&self.alias).map(|bundle| (self.alias.as_str(), bundle))).flatten()
+        });
+        match found {
+            Some((alias, bundle)) => Ok(Chosen { bundle: bundle.clone(), alias: alias.into() }),
+            None if alias.is_some() => {
+                Err(ServeError::UnknownAlias { alias: wanted.into(), known: routes.by_alias.keys().cloned().collect() })
+            }
+            None => {
+                drop(routes);
+                self.model()?;
+                let why = match held(&self.ledger).refused.values().next() {
+                    Some(refused) => refused.reason.clone(),
+                    None => format!("no alias '{}' points at a version", self.alias),
+                };
+                Err(ServeError::NotReady { why, alias: self.alias.clone() })
+            }
+        }
+    }
+
+    /// Brings the versions in service in line with the registry. Blocking: call it off the serving threads.
+    /// What fails is logged once, kept for [`Live::states`], and changes nothing in service.
+    pub fn refresh(&self) {
+        if let Err(error) = self.try_refresh() {
+            let trouble = error.to_string();
+            let mut ledger = held(&self.ledger);
+            if ledger.trouble != trouble {
+                warn!(error = %trouble, "the registry cannot be followed; the versions in service stay");
+                counter!("aisle_registry_errors_total").increment(1);
+                ledger.trouble = trouble;
+            }
+        }
+    }
+
+    fn try_refresh(&self) -> Result<(), ServeError> {
+        let model = self.model()?;
+        let aliases = self.registry.aliases(&model)?;
+        self.look_at_new_versions(&model)?;
+        let before = self.routes.load_full();
+        let mut loaded: BTreeMap<String, Arc<Bundle>> = BTreeMap::new();
+        let mut by_alias = BTreeMap::new();
+        for (alias, target) in &aliases.aliases {
+            let known = loaded.get(&target.version).or_else(|| before.by_version.get(&target.version)).cloned();
+            let bundle = match known {
+                Some(bundle) => Some(bundle),
+                None => self.admit(&model, &target.version).ok(),
+            };
+            // A version that is refused leaves the alias where it was.
+            if let Some(bundle) = bundle.or_else(|| before.by_alias.get(alias).cloned()) {
+                loaded.insert(bundle.version.clone(), bundle.clone());
+                by_alias.insert(alias.clone(), bundle);
+            }
+        }
+        // Losing the alias file must not empty the server.
+        if by_alias.is_empty() && !before.by_alias.is_empty() {
+            warn!("no alias is left in the registry; the versions in service stay");
+            return Ok(());
+        }
+        if let Some(pinned) = held(&self.ledger).pinned.clone()
+            && let Some(bundle) = before.by_version.get(&pinned)
+        {
+            loaded.entry(pinned).or_insert_with(|| bundle.clone());
+        }
+        let versions = |routes: &BTreeMap<String, Arc<Bundle>>| -> Vec<(String, String)> {
+            routes.iter().map(|(alias, bundle)| (alias.clone(), bundle.version.clone())).collect()
+        };
+        let changed = versions(&before.by_alias) != versions(&by_alias) || before.by_version.len() != loaded.len();
+        if changed {
+            for (alias, bundle) in &by_alias {
+                let old = before.by_alias.get(alias).map(|bundle| bundle.version.as_str());
+                if old != Some(&bundle.version) {
+                    info!(alias, version = bundle.version, from = old.unwrap_or("none"), "now serving");
+                    counter!("aisle_version_swaps_total", "alias" => alias.clone()).increment(1);
+                    if let Some(old) = old {
+                        gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => old.to_string()).set(0.0);
+                    }
+                    gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => bundle.version.clone()).set(1.0);
+                }
+            }
+            let old = self.routes.swap(Arc::new(Routes { by_alias, by_version: loaded.clone() }));
+            let leaving =
+                old.by_version.iter().filter(|(version, _)| !loaded.contains_key(*version)).map(|(_, bundle)| bundle.clone());
+            held(&self.ledger).retired.extend(leaving);
+        }
+        drop(before);
+        let mut ledger = held(&self.ledger);
+        ledger.trouble.clear();
+        // Who holds the last reference frees the memory: here it is us, not a request.
+        ledger.retired.retain(|bundle| Arc::strong_count(bundle) > 1);
+        Ok(())
+    }
+
+    /// Versions that appeared since the last look are verified once, so that a broken publication is known before an alias
+    /// points at it. Those that were there at the start are verified when they are loaded.
+    fn look_at_new_versions(&self, model: &str) -> Result<(), ServeError> {
+        let names: BTreeSet<String> = self.registry.version_names(model)?.into_iter().collect();
+        let before = held(&self.ledger).seen.replace(names.clone());
+        let Some(before) = before else { return Ok(()) };
+        for version in names.difference(&before) {
+            let loaded = self.routes.load().by_version.contains_key(version);
+            if !loaded && let Err(error) = self.registry.verify(model, version) {
+                self.refuse(version, &error.into());
+            }
+        }
+        held(&self.ledger).refused.retain(|version, _| names.contains(version));
+        Ok(())
+    }
+
+    /// Loads a version if memory allows, verifies it, and replays its golden requests, which also warms it.
+    fn admit(&self, model: &str, version: &str) -> Result<Arc<Bundle>, ServeError> {
+        if let Some(refused) = held(&self.ledger).refused.get(version).filter(|refused| refused.at.elapsed() < RETRY) {
+            return Err(ServeError::Internal(refused.reason.clone()));
+        }
+        let began = Instant::now();
+        let admitted = self.load(model, version);
+        match &admitted {
+            Ok(bundle) => {
+                held(&self.ledger).refused.remove(version);
+                let took = began.elapsed();
+                info!(
+                    version,
+                    milliseconds = took.as_millis() as u64,
+                    golden = bundle.manifest.golden.len(),
+                    "verified and warmed"
+                );
+                counter!("aisle_version_loads_total", "result" => "ready").increment(1);
+            }
+            Err(error) => self.refuse(version, error),
+        }
+        admitted
+    }
+
+    fn load(&self, model: &str, version: &str) -> Result<Arc<Bundle>, ServeError> {
+        let folder = self.registry.version_folder(model, version)?;
+        if !folder.is_dir() {
+            // The listing of what there is.
+            self.registry.load(model, version)?;
+        }
+        let needed = Bundle::read_manifest(&folder, version)?.memory_bytes;
+        if let Some(free) = memory_available().filter(|&free| needed > free) {
+            return Err(ServeError::NoMemory { version: version.into(), needed: needed >> 20, free: free >> 20 });
+        }
+        Ok(Arc::new(self.registry.verify(model, version)?))
+    }
+
+    fn refuse(&self, version: &str, error: &ServeError) {
+        let reason = error.to_string();
+        let mut ledger = held(&self.ledger);
+        let news = ledger.refused.get(version).is_none_or(|refused| refused.reason != reason);
+        ledger.refused.insert(version.into(), Refused { reason: reason.clone(), at: Instant::now() });
+        if news {
+            warn!(version, reason, "version refused; what served before keeps serving");
+            counter!("aisle_version_loads_total", "result" => "refused").increment(1);
+        }
+    }
+
+    /// Loads a version so that requests can name it; it takes the place of the one loaded in this way before. Blocking.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn pin(&self, version: &str) -> Result<Arc<Bundle>, ServeError> {
+        let model = self.model()?;
+        let known = self.routes.load().by_version.get(version).cloned();
+        let bundle = match known {
+            Some(bundle) => bundle,
+            None => {
+                held(&self.ledger).refused.remove(version);
+                self.admit(&model, version)?
+            }
+        };
+        held(&self.ledger).pinned = Some(version.into());
+        self.routes.rcu(|routes| {
+            let mut by_version = routes.by_version.clone();
+            by_version.insert(version.into(), bundle.clone());
+            Routes { by_alias: routes.by_alias.clone(), by_version }
+        });
+        self.refresh();
+        Ok(bundle)
+    }
+
+    /// Points an alias and serves it before returning. Blocking.
+    ///
+    /// # Errors
+    /// Why the version is refused; nothing has then moved.
+    pub fn set_alias(&self, alias: &str, version: &str) -> Result<Aliases, ServeError> {
+        let model = self.model()?;
+        match self.registry.set_alias(&model, alias, version) {
+            Ok(aliases) => {
+                held(&self.ledger).refused.remove(version);
+                self.refresh();
+                Ok(aliases)
+            }
+            Err(error) => {
+                let error = ServeError::from(error);
+                if matches!(&error, ServeError::Model(ModelError::Damaged { .. } | ModelError::GoldenMismatch { .. })) {
+                    self.refuse(version, &error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Points an alias back and serves it before returning. Blocking.
+    ///
+    /// # Errors
+    /// [`ModelError::NoEarlierVersion`], or why the earlier version is refused; nothing has then moved.
+    pub fn rollback(&self, alias: &str) -> Result<Aliases, ServeError> {
+        let aliases = self.registry.rollback(&self.model()?, alias)?;
+        self.refresh();
+        Ok(aliases)
+    }
+
+    /// The state of a version here.
+    pub fn state(&self, version: &str) -> State {
+        if self.routes.load().by_version.contains_key(version) {
+            return State::Ready;
+        }
+        match held(&self.ledger).refused.get(version) {
+            Some(refused) => State::Failed(refused.reason.clone()),
+            None => State::Discovered,
+        }
+    }
+
+    /// Aliases in service with their versions.
+    pub fn serving(&self) -> Vec<(String, String)> {
+        self.routes.load().by_alias.iter().map(|(alias, bundle)| (alias.clone(), bundle.version.clone())).collect()
+    }
+}

@@ -1,0 +1,135 @@
+//! `ModelService`: what is in the registry, what is loaded here, and where the aliases point.
+
+use crate::error::ServeError;
+use crate::live::{Live, State};
+use aisle_models::Aliases;
+use aisle_proto::model_service_server::ModelService;
+use aisle_proto::model_version::State as ProtoState;
+use aisle_proto::{
+    Alias, ListVersionsRequest, ListVersionsResponse, LoadVersionRequest, ModelVersion, RollbackRequest, SetAliasRequest,
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service.
+pub struct Models {
+    live: Arc<Live>,
+}
+
+impl Models {
+    /// Administers the versions in service.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live }
+    }
+
+    /// Files and verification take their time: they run beside the serving threads.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Live) -> Result<T, ServeError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let live = self.live.clone();
+        let outcome = tokio::task::spawn_blocking(move || work(&live)).await;
+        Ok(outcome.map_err(|error| ServeError::Internal(error.to_string()))??)
+    }
+}
+
+fn alias_of(model: &str, aliases: &Aliases, name: &str) -> Alias {
+    let entry = aliases.aliases.get(name);
+    Alias {
+        model: model.into(),
+        alias: name.into(),
+        version: entry.map(|entry| entry.version.clone()).unwrap_or_default(),
+        since: entry.map(|entry| entry.since.clone()).unwrap_or_default(),
+        previous: entry.map(|entry| entry.previous.clone()).unwrap_or_default(),
+    }
+}
+
+fn list(live: &Live, asked: &str) -> Result<ListVersionsResponse, ServeError> {
+    let model = live.check_model(asked)?;
+    let aliases = live.registry().aliases(&model)?;
+    let versions = live
+        .registry()
+        .versions(&model)?
+        .into_iter()
+        .map(|listed| {
+            let pointing = aliases.aliases.iter().filter(|(_, alias)| alias.version == listed.version);
+            let mut version = ModelVersion {
+                model: model.clone(),
+                version: listed.version.clone(),
+                aliases: pointing.map(|(name, _)| name.clone()).collect(),
+                ..ModelVersion::default()
+            };
+            match listed.manifest {
+                Ok(manifest) => {
+                    version.algorithm = manifest.algorithm;
+                    version.users = manifest.counts.users as u64;
+                    version.items = manifest.counts.items as u64;
+                    version.interactions = manifest.counts.interactions as u64;
+                    version.metrics = manifest.metrics.into_iter().collect();
+                    let state = match live.state(&listed.version) {
+                        State::Discovered => ProtoState::Discovered,
+                        State::Ready => ProtoState::Ready,
+                        State::Failed(reason) => {
+                            version.failure = reason;
+                            ProtoState::Failed
+                        }
+                    };
+                    version.set_state(state);
+                }
+                Err(error) => {
+                    version.failure = error.to_string();
+                    version.set_state(ProtoState::Failed);
+                }
+            }
+            version
+        })
+        .collect();
+    let aliases = aliases.aliases.keys().map(|name| alias_of(&model, &aliases, name)).collect();
+    Ok(ListVersionsResponse { versions, aliases })
+}
+
+#[tonic::async_trait]
+impl ModelService for Models {
+    async fn list_versions(&self, request: Request<ListVersionsRequest>) -> Result<Response<ListVersionsResponse>, Status> {
+        let asked = request.into_inner().model;
+        Ok(Response::new(self.aside(move |live| list(live, &asked)).await?))
+    }
+
+    async fn load_version(&self, request: Request<LoadVersionRequest>) -> Result<Response<ModelVersion>, Status> {
+        let request = request.into_inner();
+        let loaded = self
+            .aside(move |live| {
+                live.check_model(&request.model)?;
+                live.pin(&request.version)?;
+                let listed = list(live, &request.model)?;
+                let found = listed.versions.into_iter().find(|version| version.version == request.version);
+                found.ok_or_else(|| ServeError::Internal("a loaded version left the registry".into()))
+            })
+            .await?;
+        Ok(Response::new(loaded))
+    }
+
+    async fn set_alias(&self, request: Request<SetAliasRequest>) -> Result<Response<Alias>, Status> {
+        let request = request.into_inner();
+        let alias = self
+            .aside(move |live| {
+                let model = live.check_model(&request.model)?;
+                let aliases = live.set_alias(&request.alias, &request.version)?;
+                Ok(alias_of(&model, &aliases, &request.alias))
+            })
+            .await?;
+        Ok(Response::new(alias))
+    }
+
+    async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<Alias>, Status> {
+        let request = request.into_inner();
+        let alias = self
+            .aside(move |live| {
+                let model = live.check_model(&request.model)?;
+                let aliases = live.rollback(&request.alias)?;
+                Ok(alias_of(&model, &aliases, &request.alias))
+            })
+            .await?;
+        Ok(Response::new(alias))
+    }
+}

@@ -1,0 +1,121 @@
+//! The server: sockets, services, the task that follows the registry, and the way down.
+
+use crate::config::Config;
+use crate::live::Live;
+use crate::model_service::Models;
+use crate::recommendation::Recommendations;
+use aisle_models::Registry;
+use aisle_proto::model_service_server::ModelServiceServer;
+use aisle_proto::recommendation_service_server::RecommendationServiceServer;
+use anyhow::{Context, Result};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tracing::info;
+
+/// Longest wait for requests in flight when the server goes down.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A server that answers.
+pub struct Running {
+    address: SocketAddr,
+    live: Arc<Live>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Running {
+    /// Loads what the registry has, binds the address, and answers. A registry without a version is no error: health says
+    /// NOT_SERVING, requests get UNAVAILABLE, and the first version published is served.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let registry = Registry::new(&config.registry);
+        let live = Arc::new(Live::new(registry, config.model.clone(), config.alias.clone(), config.split.clone()));
+        let first = live.clone();
+        tokio::task::spawn_blocking(move || first.refresh()).await.context("loading the first version")?;
+
+        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr().context("reading the bound address")?;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let (stop, stopped) = watch::channel(false);
+        let state = |ready: bool| if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        health.set_service_status("", state(live.is_ready())).await;
+        health.set_service_status("aisle.v1.RecommendationService", state(live.is_ready())).await;
+
+        let (following, poll, mut until) = (live.clone(), config.poll, stopped.clone());
+        tokio::spawn(async move {
+            let mut ready = following.is_ready();
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(poll) => {}
+                    _ = until.changed() => break,
+                }
+                let turn = following.clone();
+                // A refresh that panics must not end the following.
+                if let Err(error) = tokio::task::spawn_blocking(move || turn.refresh()).await {
+                    tracing::error!(%error, "looking at the registry failed");
+                }
+                if following.is_ready() != ready {
+                    ready = following.is_ready();
+                    health.set_service_status("", state(ready)).await;
+                    health.set_service_status("aisle.v1.RecommendationService", state(ready)).await;
+                }
+            }
+            // Balancers look away first, then the connections are told to go.
+            health.set_service_status("", ServingStatus::NotServing).await;
+            health.set_service_status("aisle.v1.RecommendationService", ServingStatus::NotServing).await;
+        });
+
+        let reflection =
+            |set: &'static [u8]| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
+        let router = Server::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(Duration::from_secs(60)))
+            .add_service(health_service)
+            .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
+            .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)
+            .add_service(RecommendationServiceServer::new(Recommendations::new(live.clone(), config.max_concurrent_requests)))
+            .add_service(ModelServiceServer::new(Models::new(live.clone())));
+        let mut until = stopped;
+        let down = async move {
+            let _ = until.changed().await;
+        };
+        let incoming = TcpListenerStream::new(listener);
+        let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, down));
+        for (alias, version) in live.serving() {
+            info!(alias, version, "ready");
+        }
+        info!(%address, registry = %config.registry.display(), "listening");
+        Ok(Self { address, live, stop, serving })
+    }
+
+    /// The bound address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The versions in service.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Stops accepting, lets requests in flight finish, and returns.
+    ///
+    /// # Errors
+    /// If requests are still running after ten seconds, or the transport failed.
+    pub async fn stop(self) -> Result<()> {
+        let _ = self.stop.send(true);
+        match tokio::time::timeout(DRAIN, self.serving).await {
+            Ok(ended) => ended.context("the serving task")?.context("serving"),
+            Err(_) => anyhow::bail!("connections were still open after {} s and were cut", DRAIN.as_secs()),
+        }
+    }
+}

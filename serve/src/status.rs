@@ -1,0 +1,75 @@
+//! The one place where refusals become gRPC codes.
+//!
+//! Every status carries an `ErrorInfo` with a stable reason (domain `aisle`); what may be retried carries a `RetryInfo`.
+
+use crate::error::ServeError;
+use aisle_models::ModelError;
+use std::collections::HashMap;
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "aisle";
+
+fn classify(error: &ServeError) -> (Code, &'static str, Option<Duration>) {
+    match error {
+        ServeError::NotReady { .. } => (Code::Unavailable, "MODEL_NOT_READY", Some(Duration::from_secs(1))),
+        ServeError::UnknownModel { .. } => (Code::NotFound, "UNKNOWN_MODEL", None),
+        ServeError::UnknownAlias { .. } => (Code::FailedPrecondition, "NO_MODEL_FOR_ALIAS", None),
+        ServeError::NotLoaded { .. } => (Code::FailedPrecondition, "VERSION_NOT_LOADED", None),
+        ServeError::Invalid { .. } => (Code::InvalidArgument, "INVALID_FIELD", None),
+        ServeError::Overloaded { .. } => (Code::ResourceExhausted, "OVERLOADED", Some(Duration::from_millis(50))),
+        ServeError::NoMemory { .. } => (Code::FailedPrecondition, "INSUFFICIENT_MEMORY", None),
+        ServeError::Internal(_) => (Code::Internal, "INTERNAL", None),
+        ServeError::Model(model) => match model {
+            ModelError::NotFound { .. } => (Code::NotFound, "NOT_FOUND", None),
+            ModelError::BadName { .. } => (Code::InvalidArgument, "INVALID_NAME", None),
+            ModelError::NoEarlierVersion { .. } => (Code::FailedPrecondition, "NO_EARLIER_VERSION", None),
+            ModelError::Damaged { .. } | ModelError::TooNew { .. } | ModelError::Table { .. } | ModelError::Data(_) => {
+                (Code::FailedPrecondition, "ARTIFACT_INTEGRITY", None)
+            }
+            ModelError::GoldenMismatch { .. } => (Code::FailedPrecondition, "GOLDEN_MISMATCH", None),
+            ModelError::Io { .. } => (Code::Unavailable, "REGISTRY_UNAVAILABLE", Some(Duration::from_secs(1))),
+            _ => (Code::FailedPrecondition, "MODEL", None),
+        },
+    }
+}
+
+/// The code's name as metrics and logs show it.
+pub fn code_name(code: Code) -> String {
+    // tonic's Debug names are those of the specification in camel case.
+    format!("{code:?}")
+}
+
+impl From<ServeError> for Status {
+    fn from(error: ServeError) -> Self {
+        let (code, reason, retry) = classify(&error);
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason, DOMAIN, HashMap::new());
+        if let ServeError::Invalid { field, what } = &error {
+            details.add_bad_request_violation(*field, what.clone());
+        }
+        if retry.is_some() {
+            details.set_retry_info(retry);
+        }
+        Status::with_error_details(code, error.to_string(), details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_says_why_and_when_to_retry() {
+        let status = Status::from(ServeError::Overloaded { limit: 8 });
+        let details = status.get_error_details();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(details.error_info().map(|info| info.reason.as_str()), Some("OVERLOADED"));
+        assert!(details.retry_info().is_some());
+        let status = Status::from(ServeError::Invalid { field: "page_size", what: "5000: expected at most 1000".into() });
+        let details = status.get_error_details();
+        assert_eq!(details.bad_request().map(|bad| bad.field_violations[0].field.as_str()), Some("page_size"));
+    }
+}
