@@ -1,0 +1,354 @@
+//! A real server, a real client, real versions on a real disk.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what failed by failing")]
+
+use aisle_data::{Dataset, Tables};
+use aisle_models::{Bundle, Registry};
+use aisle_proto::model_service_client::ModelServiceClient;
+use aisle_proto::model_version::State;
+use aisle_proto::recommendation_service_client::RecommendationServiceClient;
+use aisle_proto::{
+    CrossSellRequest, Filter, HistoryItem, ListVersionsRequest, ModelSelector, Money, RankItemsRequest, RecommendForUserRequest,
+    RecommendResponse, RollbackRequest, SetAliasRequest, SimilarItemsRequest, UpsellRequest, model_selector::Target,
+};
+use aisle_serve::split::Split;
+use aisle_serve::{Config, Running};
+use aisle_train::settings::Settings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tonic::Code;
+use tonic::transport::Channel;
+use tonic_types::StatusExt;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/online_retail");
+
+/// Fits a small version on the bundled sample and publishes it.
+fn publish(registry: &Path, seed: u64, alias: Option<&str>) -> String {
+    let pairs = ["factors=16".to_string(), "iterations=2".to_string(), format!("seed={seed}")];
+    let settings = Settings::read(Some(&Path::new(SAMPLE).join("aisle.toml")), None, &pairs).unwrap();
+    let (events, items) = (format!("{SAMPLE}/events.parquet"), format!("{SAMPLE}/items.parquet"));
+    let data = Dataset::read(&Tables { events: &events, items: Some(&items), users: None }, &settings.data()).unwrap();
+    let mut bundle = Bundle::fit(&data, &settings.data(), settings.hyperparameters(), &()).unwrap();
+    let registry = Registry::new(registry);
+    let version = registry.publish("shop", &mut bundle).unwrap();
+    if let Some(alias) = alias {
+        registry.set_alias("shop", alias, &version).unwrap();
+    }
+    version
+}
+
+async fn client(running: &Running) -> RecommendationServiceClient<Channel> {
+    RecommendationServiceClient::connect(format!("http://{}", running.address())).await.unwrap()
+}
+
+async fn models(running: &Running) -> ModelServiceClient<Channel> {
+    ModelServiceClient::connect(format!("http://{}", running.address())).await.unwrap()
+}
+
+fn ids(response: &RecommendResponse) -> Vec<String> {
+    response.items.iter().map(|item| item.item_id.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds_on_every_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = publish(folder.path(), 1, Some("stable"));
+    let running = Running::start(&Config::local(folder.path())).await.unwrap();
+    let mut client = client(&running).await;
+    let bundle = Registry::new(folder.path()).verify("shop", &version).unwrap();
+    let row = |id: &str| bundle.items.get(id).unwrap();
+
+    // Exactly k, in order of rank, one version, nothing bought before, nothing unavailable.
+    let ask = RecommendForUserRequest { user_id: "14911".into(), page_size: 50, exclude_purchased: true, ..Default::default() };
+    let answer = client.recommend_for_user(ask.clone()).await.unwrap().into_inner();
+    let serving = answer.serving.clone().unwrap();
+    assert_eq!(answer.items.len(), 50);
+    assert!(serving.known_user && serving.model_version == version && serving.alias == "stable" && serving.model == "shop");
+    let bought: BTreeSet<u32> = bundle.bought(bundle.users.get("14911").unwrap()).iter().copied().collect();
+    assert!(!bought.is_empty());
+    for (item, rank) in answer.items.iter().zip(1..) {
+        assert_eq!(item.rank, rank);
+        assert!(!bought.contains(&row(&item.item_id)) && bundle.catalog.available[row(&item.item_id) as usize]);
+    }
+
+    // Filters: category, price, exclusions; a set smaller than k comes back whole and says its size.
+    let money = |units, nanos| Some(Money { currency_code: "GBP".into(), units, nanos });
+    let filter = Filter {
+        categories: vec![answer.items[0].category.clone()],
+        min_price: money(1, 0),
+        max_price: money(3, 500_000_000),
+        exclude_item_ids: vec![answer.items[0].item_id.clone()],
+        ..Default::default()
+    };
+    let narrow = RecommendForUserRequest { filter: Some(filter.clone()), page_size: 1000, ..ask.clone() };
+    let narrow = client.recommend_for_user(narrow).await.unwrap().into_inner();
+    assert_eq!(narrow.items.len() as u32, narrow.serving.as_ref().unwrap().eligible_count.min(1000));
+    assert!(!narrow.items.is_empty());
+    for item in &narrow.items {
+        let price = item.price.as_ref().unwrap().to_price();
+        assert!((1.0..=3.5).contains(&price) && item.category.starts_with(&filter.categories[0]));
+        assert_ne!(item.item_id, filter.exclude_item_ids[0]);
+    }
+    let nowhere = Filter { categories: vec!["No > Such".into()], ..Default::default() };
+    let empty =
+        client.recommend_for_user(RecommendForUserRequest { filter: Some(nowhere), ..ask.clone() }).await.unwrap().into_inner();
+    assert!(empty.items.is_empty() && empty.serving.unwrap().eligible_count == 0);
+
+    // A stranger with a history gets personal answers; one without gets best sellers and is told so.
+    let history = vec![
+        HistoryItem { item_id: "22423".into(), event_type: String::new() },
+        HistoryItem { item_id: "nope".into(), event_type: "view".into() },
+    ];
+    let stranger = RecommendForUserRequest { history, page_size: 10, ..Default::default() };
+    let answer = client.recommend_for_user(stranger).await.unwrap().into_inner();
+    assert_eq!(answer.serving.as_ref().unwrap().unknown_item_ids, ["nope"]);
+    assert_eq!(answer.serving.as_ref().unwrap().rung(), aisle_proto::Rung::Personal);
+    assert_eq!(answer.items[0].reasons[0].item_ids, ["22423"]);
+    let answer =
+        client.recommend_for_user(RecommendForUserRequest { page_size: 10, ..Default::default() }).await.unwrap().into_inner();
+    assert_eq!(answer.items.len(), 10);
+    assert_eq!(answer.serving.as_ref().unwrap().rung(), aisle_proto::Rung::Popular);
+    assert!(!answer.serving.unwrap().fallback_reason.is_empty());
+
+    // Similar: never the item itself; an unknown item is data.
+    let answer = client
+        .similar_items(SimilarItemsRequest { item_id: "22423".into(), page_size: 30, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(answer.items.len() == 30 && !ids(&answer).contains(&"22423".to_string()));
+    let answer =
+        client.similar_items(SimilarItemsRequest { item_id: "nope".into(), ..Default::default() }).await.unwrap().into_inner();
+    assert!(answer.items.is_empty() && answer.serving.unwrap().unknown_item_ids == ["nope"]);
+
+    // Cross-sell: other categories than the cart's, nothing of the cart, reasons with counts above the floor.
+    let cart = vec!["22697".to_string(), "22138".to_string()];
+    let answer = client
+        .cross_sell(CrossSellRequest { cart_item_ids: cart.clone(), page_size: 40, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(answer.items.len(), 40);
+    let held: BTreeSet<&str> = cart.iter().filter_map(|id| bundle.catalog.category.get(row(id))).collect();
+    for item in &answer.items {
+        assert!(!held.contains(item.category.as_str()) && !cart.contains(&item.item_id));
+        assert!(item.reasons.iter().all(|reason| reason.kind() != aisle_proto::reason::Kind::BoughtTogether || reason.count >= 5));
+    }
+    assert_eq!(answer.items[0].reasons[0].kind(), aisle_proto::reason::Kind::BoughtTogether);
+
+    // Upsell: category, band, currency, availability; the price difference is the difference.
+    let answer =
+        client.upsell(UpsellRequest { item_id: "22423".into(), page_size: 100, ..Default::default() }).await.unwrap().into_inner();
+    let anchor = bundle.catalog.price[row("22423") as usize];
+    let category = bundle.catalog.category.get(row("22423")).unwrap();
+    assert!(!answer.items.is_empty());
+    assert_eq!(answer.items.len() as u32, answer.serving.unwrap().eligible_count.min(100));
+    for item in &answer.items {
+        let price = item.price.as_ref().unwrap().to_price();
+        assert!(price >= anchor * 1.05 && price <= anchor * 2.0 && item.category == category);
+        assert!((item.price_delta.as_ref().unwrap().to_price() - (price - anchor)).abs() < 0.01);
+    }
+
+    // Rank: all ids come back once.
+    let asked: Vec<String> = ids(&client.recommend_for_user(ask).await.unwrap().into_inner()).into_iter().rev().collect();
+    let ranked = RankItemsRequest { user_id: "14911".into(), item_ids: asked.clone(), ..Default::default() };
+    let ranked = client.rank_items(ranked).await.unwrap().into_inner();
+    assert_eq!(ids(&ranked), asked.iter().rev().cloned().collect::<Vec<_>>(), "ranking a list gives the order that recommended it");
+
+    // Errors say which field, and carry a reason.
+    let refused = client.recommend_for_user(RecommendForUserRequest { page_size: 5000, ..Default::default() }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(refused.get_error_details().bad_request().unwrap().field_violations[0].field, "page_size");
+    let refused = client
+        .upsell(UpsellRequest { item_id: "22423".into(), min_price_ratio: f32::NAN, max_price_ratio: 2.0, ..Default::default() })
+        .await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    let pinned = ModelSelector { target: Some(Target::Version("none-such".into())) };
+    let refused = client
+        .similar_items(SimilarItemsRequest { item_id: "22423".into(), selector: Some(pinned), ..Default::default() })
+        .await
+        .unwrap_err();
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "VERSION_NOT_LOADED");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_registry_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { poll: Duration::from_millis(20), ..Config::local(folder.path()) };
+    let running = Running::start(&config).await.unwrap();
+    let mut client = client(&running).await;
+    let refused = client.recommend_for_user(RecommendForUserRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.get_error_details().retry_info().is_some() && refused.message().contains("aisle-train fit"));
+    let path = folder.path().to_path_buf();
+    tokio::task::spawn_blocking(move || publish(&path, 1, Some("stable"))).await.unwrap();
+    for _ in 0..500 {
+        if client.recommend_for_user(RecommendForUserRequest::default()).await.is_ok() {
+            return running.stop().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the published version was never served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_sends_each_user_always_to_the_same_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let stable = publish(folder.path(), 1, Some("stable"));
+    let canary = publish(folder.path(), 2, Some("canary"));
+    let weights = BTreeMap::from([("stable".to_string(), 90.0), ("canary".to_string(), 10.0)]);
+    let config = Config { split: Split::new("test", "stable", &weights).unwrap(), ..Config::local(folder.path()) };
+    let running = Running::start(&config).await.unwrap();
+    let mut client = client(&running).await;
+    let mut seen = BTreeMap::<String, usize>::new();
+    for user in 0..400 {
+        let ask = RecommendForUserRequest { user_id: format!("u{user}"), page_size: 1, ..Default::default() };
+        let mut versions = BTreeSet::new();
+        for _ in 0..3 {
+            let serving = client.recommend_for_user(ask.clone()).await.unwrap().into_inner().serving.unwrap();
+            versions.insert(serving.model_version);
+        }
+        assert_eq!(versions.len(), 1);
+        *seen.entry(versions.pop_first().unwrap()).or_default() += 1;
+    }
+    assert!((20..70).contains(&seen[&canary]) && seen[&canary] + seen[&stable] == 400, "{seen:?}");
+    running.stop().await.unwrap();
+}
+
+/// While clients ask without pause: 50 swaps and rollbacks, and 5 broken publications. Not one request fails, and every
+/// answer is wholly that of the version it names.
+#[tokio::test(flavor = "multi_thread")]
+async fn swaps_and_broken_publications_never_fail_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = publish(folder.path(), 1, Some("stable"));
+    let b = publish(folder.path(), 2, None);
+    let config = Config { poll: Duration::from_millis(10), ..Config::local(folder.path()) };
+    let running = Running::start(&config).await.unwrap();
+
+    // What each version answers, by itself.
+    let ask = RecommendForUserRequest { user_id: "14911".into(), page_size: 20, ..Default::default() };
+    let mut expected: BTreeMap<String, Vec<(String, f32)>> = BTreeMap::new();
+    let mut admin = models(&running).await;
+    let mut first = client(&running).await;
+    let pairs =
+        |response: &RecommendResponse| response.items.iter().map(|item| (item.item_id.clone(), item.score)).collect::<Vec<_>>();
+    for version in [&b, &a] {
+        admin.set_alias(SetAliasRequest { model: String::new(), alias: "stable".into(), version: version.clone() }).await.unwrap();
+        let answer = first.recommend_for_user(ask.clone()).await.unwrap().into_inner();
+        assert_eq!(answer.serving.as_ref().unwrap().model_version, *version);
+        expected.insert(version.clone(), pairs(&answer));
+    }
+    assert_ne!(expected[&a], expected[&b]);
+
+    let (over, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut loops = Vec::new();
+    for _ in 0..4 {
+        let (mut client, ask, expected) = (client(&running).await, ask.clone(), expected.clone());
+        let (over, asked) = (over.clone(), asked.clone());
+        loops.push(tokio::spawn(async move {
+            let mut versions = BTreeSet::new();
+            while !over.load(Ordering::Relaxed) {
+                let answer = client.recommend_for_user(ask.clone()).await.unwrap().into_inner();
+                let version = answer.serving.as_ref().unwrap().model_version.clone();
+                let found: Vec<(String, f32)> = answer.items.iter().map(|item| (item.item_id.clone(), item.score)).collect();
+                assert_eq!(found, expected[&version], "an answer that is not its version's");
+                versions.insert(version);
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+            versions
+        }));
+    }
+
+    let root = folder.path().join("shop");
+    let mut broken_names = Vec::new();
+    for swap in 0..50 {
+        if swap % 2 == 0 {
+            let target = if swap % 4 == 0 { &b } else { &a };
+            admin
+                .set_alias(SetAliasRequest { model: "shop".into(), alias: "stable".into(), version: target.clone() })
+                .await
+                .unwrap();
+        } else {
+            admin.rollback(RollbackRequest { model: "shop".into(), alias: "stable".into() }).await.unwrap();
+        }
+        if swap % 10 == 5 {
+            // A copy of a version with one byte changed, or cut short, and the alias file pointed at it by force.
+            let broken = format!("29991231T2359{:02}Z-{}", swap, a.rsplit('-').next().unwrap());
+            std::fs::create_dir(root.join(&broken)).unwrap();
+            for file in ["manifest.json", "items.parquet", "users.parquet", "weights.safetensors"] {
+                let mut bytes = std::fs::read(root.join(&a).join(file)).unwrap();
+                match (swap, file) {
+                    (5, "weights.safetensors") => bytes.truncate(bytes.len() / 2),
+                    (15, "weights.safetensors") => *bytes.last_mut().unwrap() ^= 1,
+                    (25, "items.parquet") => bytes[100] ^= 0x40,
+                    (35, "manifest.json") => bytes[50] ^= 1,
+                    (45, "users.parquet") => bytes.clear(),
+                    _ => {}
+                }
+                std::fs::write(root.join(&broken).join(file), bytes).unwrap();
+            }
+            let refused = admin
+                .set_alias(SetAliasRequest { model: "shop".into(), alias: "stable".into(), version: broken.clone() })
+                .await
+                .unwrap_err();
+            assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+            assert!(refused.message().contains("damaged"), "{refused}");
+            let aliases = std::fs::read_to_string(root.join("aliases.json")).unwrap();
+            let serving = running.live().serving()[0].1.clone();
+            std::fs::write(root.join("aliases.json"), aliases.replacen(&serving, &broken, 1)).unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(running.live().serving()[0].1, serving, "a broken version must not be served");
+            std::fs::write(root.join("aliases.json"), aliases).unwrap();
+            broken_names.push(broken);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    let mut versions = BTreeSet::new();
+    for task in loops {
+        versions.extend(task.await.unwrap());
+    }
+    assert_eq!(versions.len(), 2, "both versions answered");
+    assert!(asked.load(Ordering::Relaxed) > 200);
+
+    let listed = admin.list_versions(ListVersionsRequest::default()).await.unwrap().into_inner();
+    for version in listed.versions {
+        let broken = broken_names.contains(&version.version);
+        assert_eq!(version.state() == State::Failed, broken, "{version:?}");
+        assert_eq!(version.failure.is_empty(), !broken);
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_is_an_error_and_not_a_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), 1, Some("stable"));
+    let config = Config { max_concurrent_requests: 1, ..Config::local(folder.path()) };
+    let running = Running::start(&config).await.unwrap();
+    let client = client(&running).await;
+    let mut calls = Vec::new();
+    for _ in 0..200 {
+        let mut client = client.clone();
+        calls.push(tokio::spawn(async move {
+            client
+                .recommend_for_user(RecommendForUserRequest { user_id: "14911".into(), page_size: 1000, ..Default::default() })
+                .await
+        }));
+    }
+    let mut answered = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(_) => answered += 1,
+            Err(refused) => {
+                assert_eq!(refused.code(), Code::ResourceExhausted);
+                assert!(refused.get_error_details().retry_info().is_some());
+            }
+        }
+    }
+    assert!(answered > 0);
+    running.stop().await.unwrap();
+}
