@@ -1,0 +1,483 @@
+//! One suite for every algorithm, and the round trips of versions and registries.
+#![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
+
+use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, ReadReport};
+use aisle_models::{
+    Als, Bitmap, Bundle, Complements, Eligible, Fit, ForCart, ForItem, ForUser, Found, History, Hyperparameters, ItemFilter,
+    ItemKnn, Measure, ModelError, Personal, Popular, Recommend, Registry, Rung, Scaling, Training, Upsell,
+};
+use proptest::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A log of purchases: (user, item, order, day).
+fn log_of(users: usize, items: usize, events: &[(u32, u32, u32, i64)]) -> EventLog {
+    let ids = |letter: &str, count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("{letter}{n:04}")).collect();
+        Arc::new(names.iter().map(String::as_str).collect::<IdMap>())
+    };
+    EventLog {
+        users: ids("u", users),
+        items: ids("i", items),
+        types: vec![EventType {
+            name: "purchase".into(),
+            role: EventRole::Purchase,
+            weight: 1.0,
+            half_life_days: None,
+            rows: events.len() as u64,
+        }],
+        user: events.iter().map(|event| event.0).collect(),
+        item: events.iter().map(|event| event.1).collect(),
+        kind: vec![0; events.len()],
+        time: events.iter().map(|event| event.3 * 86_400_000).collect(),
+        order: events.iter().map(|event| event.2).collect(),
+        quantity: Vec::new(),
+        price: Vec::new(),
+    }
+}
+
+/// Users and items of equal parity meet, but nobody bought the item of their own number: a checkerboard without its diagonal.
+fn checkerboard(size: u32) -> EventLog {
+    let cells = (0..size).flat_map(|user| (0..size).map(move |item| (user, item)));
+    let events: Vec<_> =
+        cells.filter(|(user, item)| user % 2 == item % 2 && user != item).map(|(user, item)| (user, item, user, 0)).collect();
+    log_of(size as usize, size as usize, &events)
+}
+
+struct Made {
+    log: EventLog,
+    interactions: Interactions,
+    orders: Orders,
+    catalog: Catalog,
+}
+
+impl Made {
+    fn of(log: EventLog) -> Self {
+        let (interactions, orders) = (Interactions::of(&log), Orders::of(&log));
+        let catalog = Catalog::unknown(log.items.len());
+        Self { log, interactions, orders, catalog }
+    }
+
+    fn training(&self) -> Training<'_> {
+        Training { log: &self.log, interactions: &self.interactions, orders: &self.orders, catalog: &self.catalog }
+    }
+
+    fn history(&self, user: u32) -> History<'_> {
+        let (items, values) = self.interactions.by_user.row(user as usize);
+        History { items, values, user: None }
+    }
+}
+
+fn als() -> Als {
+    Als { factors: 8, iterations: 6, ..Als::default() }
+}
+
+fn all(made: &Made) -> Vec<(String, Box<dyn Recommend>)> {
+    let training = made.training();
+    let mut models: Vec<(String, Box<dyn Recommend>)> = vec![
+        ("als".into(), Box::new(als().fit(&training, &()).unwrap())),
+        ("popular".into(), Box::new(Popular::default().fit(&training, &()).unwrap())),
+    ];
+    for measure in [Measure::Cosine, Measure::Bm25, Measure::TfIdf, Measure::Jaccard, Measure::Llr] {
+        let knn = ItemKnn { measure, ..ItemKnn::default() };
+        models.push((format!("item-knn {measure:?}"), Box::new(knn.fit(&training, &()).unwrap())));
+    }
+    models
+}
+
+fn ask(model: &dyn Recommend, history: History, k: usize, eligible: Eligible) -> Vec<u32> {
+    let mut found = Found::default();
+    model.recommend(history, k, eligible, &mut found);
+    assert!(found.items.windows(2).all(|pair| pair[0].score >= pair[1].score), "best first");
+    found.items.iter().map(|scored| scored.item).collect()
+}
+
+#[test]
+fn the_missing_diagonal_comes_out_on_top() {
+    let made = Made::of(checkerboard(50));
+    let everything = Bitmap::filled(50, true);
+    for (name, model) in all(&made).iter().filter(|(name, _)| name != "popular") {
+        for user in 0..50 {
+            let history = made.history(user);
+            let found = ask(model.as_ref(), history, 1, Eligible::without(&everything, history.items));
+            assert_eq!(found, [user], "{name}");
+            let mut similar = Found::default();
+            let but_itself = [user];
+            model.similar_items(user, 10, Eligible::without(&everything, &but_itself), &mut similar);
+            assert_eq!(similar.items.len(), 10, "{name}");
+            assert!(similar.items.iter().all(|scored| scored.item % 2 == user % 2), "{name}: neighbours of equal parity");
+        }
+    }
+}
+
+#[test]
+fn a_batch_answers_as_one_by_one() {
+    let made = Made::of(checkerboard(50));
+    let everything = Bitmap::filled(50, true);
+    for (name, model) in all(&made) {
+        let histories: Vec<History> = (0..50).map(|user| made.history(user)).collect();
+        let eligible: Vec<Eligible> = histories.iter().map(|history| Eligible::without(&everything, history.items)).collect();
+        let batch = model.recommend_batch(&histories, 7, &eligible);
+        for (user, answers) in batch.iter().enumerate() {
+            let mut found = Found::default();
+            model.recommend(histories[user], 7, eligible[user], &mut found);
+            assert_eq!(*answers, found.items, "{name}");
+        }
+    }
+}
+
+#[test]
+fn filters_are_honoured() {
+    let made = Made::of(checkerboard(50));
+    let some = Bitmap::of(50, |item| item % 3 == 0);
+    for (name, model) in all(&made) {
+        for user in 0..50 {
+            let found = ask(model.as_ref(), made.history(user), 50, Eligible::without(&some, &[0, 3, 6]));
+            assert!(found.iter().all(|item| item % 3 == 0 && *item > 6), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_fold_in_is_the_training_solve() {
+    let made = Made::of(checkerboard(40));
+    let model = als().fit(&made.training(), &()).unwrap();
+    for user in 0..40 {
+        assert_eq!(model.fold_in(made.history(user)), model.user_factor(user).unwrap(), "bit for bit");
+    }
+    assert!(model.fold_in(History::default()).iter().all(|&value| value == 0.0));
+}
+
+/// The closed form of the paper, in f64 and by Gaussian elimination, against the solve.
+#[test]
+fn the_solve_minimises_the_published_loss() {
+    let made = Made::of(checkerboard(30));
+    let settings = Als { factors: 5, iterations: 3, regularization: 0.02, alpha: 0.3, nu: 0.7, scaling: Scaling::Linear, seed: 3 };
+    let model = settings.fit(&made.training(), &()).unwrap();
+    let d = 5;
+    let (items, values) = ([1u32, 4, 6], [1.0f32, 0.5, 2.0]);
+    let mut a = vec![vec![0f64; d + 1]; d];
+    let mut add = |item: u32, weight: f64, target: f64| {
+        let y = model.item_factor(item);
+        for i in 0..d {
+            for j in 0..d {
+                a[i][j] += weight * f64::from(y[i]) * f64::from(y[j]);
+            }
+            a[i][d] += target * f64::from(y[i]);
+        }
+    };
+    (0..30).for_each(|item| add(item, 0.3, 0.0));
+    items.iter().zip(values).for_each(|(&item, value)| add(item, f64::from(value), f64::from(value)));
+    let penalty = 0.02 * (3.0 + 0.3 * 30.0f64).powf(0.7);
+    (0..d).for_each(|i| a[i][i] += penalty);
+    for pivot in 0..d {
+        for row in 0..d {
+            if row != pivot {
+                let factor = a[row][pivot] / a[pivot][pivot];
+                let from = a[pivot].clone();
+                a[row].iter_mut().zip(from).for_each(|(cell, value)| *cell -= factor * value);
+            }
+        }
+    }
+    let found = model.fold_in(History { items: &items, values: &values, user: None });
+    for i in 0..d {
+        let expected = a[i][d] / a[i][i];
+        assert!((expected - f64::from(found[i])).abs() < 1e-3 * (1.0 + expected.abs()), "{expected} {}", found[i]);
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let made = Made::of(checkerboard(60));
+    let fit = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let model = als().fit(&made.training(), &()).unwrap();
+            (0..60).map(|user| model.user_factor(user).unwrap().to_vec()).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(fit(1), fit(4));
+}
+
+#[test]
+fn nonsense_is_refused_with_the_range() {
+    let made = Made::of(checkerboard(6));
+    let training = made.training();
+    for wrong in [
+        Als { factors: 0, ..als() },
+        Als { alpha: 0.0, ..als() },
+        Als { regularization: f32::NAN, ..als() },
+        Als { iterations: 0, ..als() },
+    ] {
+        assert!(matches!(wrong.fit(&training, &()), Err(ModelError::Hyperparameter { .. })), "{wrong:?}");
+    }
+    assert!(ItemKnn { neighbours: 0, ..ItemKnn::default() }.fit(&training, &()).is_err());
+    assert!(Upsell { min_ratio: 0.5, ..Upsell::default() }.fit(&training, &()).is_err());
+    assert!(Complements { min_shoppers: 0, ..Complements::default() }.fit(&training, &()).is_err());
+    let empty = Made::of(log_of(3, 3, &[]));
+    assert!(matches!(als().fit(&empty.training(), &()), Err(ModelError::NothingToLearn { .. })));
+}
+
+/// Two shops in one: cups go with saucers, nails with hammers. Prices and categories are set.
+fn shop() -> Dataset {
+    let mut events = Vec::new();
+    let mut order = 0;
+    for user in 0..40u32 {
+        for day in 0..3i64 {
+            let base = if user % 2 == 0 { 0 } else { 10 };
+            for item in [base, base + 5, base + (user + day as u32) % 5, base + 5 + (user * 3 + day as u32) % 5] {
+                events.push((user, item, order, i64::from(user) + day));
+            }
+            order += 1;
+        }
+    }
+    let log = log_of(40, 22, &events);
+    let mut catalog = Catalog { given: true, ..Catalog::default() };
+    for item in 0..22u32 {
+        let category = ["Home > Cups", "Home > Saucers", "Tools > Nails", "Tools > Hammers", "Odd"][(item / 5) as usize];
+        catalog.title.push(Some(&format!("Item {item}")));
+        catalog.category.push(Some(category));
+        catalog.price.push(1.0 + (item % 5) as f32 * 0.3);
+        catalog.currency.push(Some("EUR"));
+        catalog.brand.push(None);
+        catalog.available.push(item != 7);
+    }
+    Dataset { log, catalog, user_attributes: Vec::new(), report: ReadReport::default(), items_report: None, inputs: Vec::new() }
+}
+
+fn parameters(personal: Personal) -> Hyperparameters {
+    Hyperparameters { personal, popular: Popular::default(), cross_sell: Complements::default(), upsell: Upsell::default() }
+}
+
+fn bundle(personal: Personal) -> Bundle {
+    Bundle::fit(&shop(), &DataConfig::default(), parameters(personal), &()).unwrap()
+}
+
+#[test]
+fn a_version_comes_back_as_it_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    for personal in [Personal::Als(als()), Personal::ItemKnn(ItemKnn::default()), Personal::Popular(Popular::default())] {
+        let mut made = bundle(personal);
+        let version = registry.publish("shop", &mut made).unwrap();
+        let loaded = registry.verify("shop", &version).unwrap();
+        assert_eq!(loaded.manifest, made.manifest);
+        assert!(loaded.manifest.golden.len() > 20);
+        for user in 0..40 {
+            let ask = ForUser { user: Some(user), k: 9, exclude_bought: true, ..ForUser::default() };
+            assert_eq!(loaded.for_user(&ask), made.for_user(&ask));
+        }
+        for item in 0..20 {
+            let ask = ForItem { item, k: 9, ..ForItem::default() };
+            assert_eq!(loaded.upsell(&ask), made.upsell(&ask));
+            assert_eq!(loaded.similar(&ask), made.similar(&ask));
+            let cart = ForCart { cart: vec![item, 0], k: 9, ..ForCart::default() };
+            assert_eq!(loaded.cross_sell(&cart), made.cross_sell(&cart));
+        }
+    }
+}
+
+#[test]
+fn complements_come_from_other_categories_and_need_shoppers() {
+    let made = bundle(Personal::Als(als()));
+    let answer = made.cross_sell(&ForCart { cart: vec![0], k: 3, ..ForCart::default() });
+    assert_eq!(answer.rung, Rung::CrossSell);
+    assert_eq!(answer.items[0].item, 5, "cup 0 is always bought with saucer 5");
+    let evidence = made.complements().evidence(&[0], 5);
+    assert_eq!((evidence[0].orders, evidence[0].shoppers), (60, 20));
+    // Below the support in distinct shoppers a pair is never stored.
+    let strict = Complements { min_shoppers: 21, ..Complements::default() };
+    let data = shop();
+    let made =
+        Made { interactions: Interactions::of(&data.log), orders: Orders::of(&data.log), log: data.log, catalog: data.catalog };
+    let strict = strict.fit(&made.training(), &()).unwrap();
+    assert_eq!(strict.pairs(), 0);
+    assert!(strict.suppressed > 0);
+}
+
+fn filter() -> impl Strategy<Value = ItemFilter> {
+    let paths =
+        prop::sample::subsequence(vec!["Home".to_string(), "Home > Cups".into(), "Tools > Nails".into(), "None".into()], 0..3);
+    let price = prop::option::of(0.5f32..3.0);
+    (paths.clone(), paths, price.clone(), price, any::<bool>(), prop::collection::vec(0u32..22, 0..8)).prop_map(
+        |(categories, exclude_categories, min_price, max_price, include_unavailable, exclude)| ItemFilter {
+            categories,
+            exclude_categories,
+            min_price,
+            max_price,
+            currency: None,
+            include_unavailable,
+            exclude,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    /// The gate, written again in the plainest way, against every path.
+    #[test]
+    fn nothing_passes_the_gate_that_should_not(
+        filter in filter(), k in 0usize..30, user in prop::option::of(0u32..40), bought in any::<bool>(),
+        item in 0u32..22, cart in prop::collection::vec(0u32..22, 0..4), same in any::<bool>(),
+    ) {
+        let made = bundle(Personal::Als(als()));
+        let catalog = &made.catalog;
+        let under = |item: u32, path: &String| {
+            let own = catalog.category.get(item).unwrap();
+            own == path || own.starts_with(&format!("{path} > "))
+        };
+        let passes = |item: u32| {
+            let price = catalog.price[item as usize];
+            (filter.include_unavailable || catalog.available[item as usize])
+                && (filter.categories.is_empty() || filter.categories.iter().any(|path| under(item, path)))
+                && !filter.exclude_categories.iter().any(|path| under(item, path))
+                && filter.min_price.is_none_or(|min| price >= min)
+                && filter.max_price.is_none_or(|max| price <= max)
+                && !filter.exclude.contains(&item)
+        };
+        let check = |answer: &aisle_models::Answer, eligible: Vec<u32>, what: &str| {
+            prop_assert_eq!(answer.eligible, eligible.len(), "{}", what);
+            prop_assert_eq!(answer.items.len(), k.min(eligible.len()), "{}: exactly min(k, eligible)", what);
+            let mut seen: Vec<u32> = answer.items.iter().map(|ranked| ranked.item).collect();
+            prop_assert!(seen.iter().all(|item| eligible.contains(item)), "{}", what);
+            prop_assert!(answer.items.iter().all(|ranked| ranked.score.is_finite()));
+            seen.sort_unstable();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), answer.items.len(), "{}: no item twice", what);
+            Ok(())
+        };
+        let everything = || (0..22u32).filter(|&item| passes(item));
+
+        let ask = ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought };
+        let owned = |other: u32| bought && (other == item || user.is_some_and(|user| made.bought(user).contains(&other)));
+        check(&made.for_user(&ask), everything().filter(|&other| !owned(other)).collect(), "for user")?;
+
+        let ask = ForItem { item, k, filter: filter.clone(), band: None };
+        check(&made.similar(&ask), everything().filter(|&other| other != item).collect(), "similar")?;
+
+        let category = |item: u32| catalog.category.get(item).unwrap();
+        let ratio = |other: u32| catalog.price[other as usize] / catalog.price[item as usize];
+        let dearer = |other: u32| other != item && ratio(other) >= 1.05 && ratio(other) <= 2.0;
+        let leaf: Vec<u32> = everything().filter(|&other| dearer(other) && category(other) == category(item)).collect();
+        let top = |item: u32| category(item).split(" > ").next().unwrap().to_string();
+        let wide: Vec<u32> = everything().filter(|&other| dearer(other) && top(other) == top(item)).collect();
+        check(&made.upsell(&ask), if leaf.is_empty() { wide } else { leaf }, "upsell")?;
+
+        let ask = ForCart { cart: cart.clone(), k, filter: filter.clone(), same_category: same };
+        let answer = made.cross_sell(&ask);
+        prop_assert!(answer.items.iter().all(|ranked| !cart.contains(&ranked.item) && passes(ranked.item)));
+        if !same {
+            let other = |item: u32| cart.iter().all(|&held| category(held) != category(item));
+            check(&answer, everything().filter(|&item| other(item)).collect(), "cross-sell")?;
+        }
+
+        let given: Vec<u32> = (0..22).filter(|item| item % 3 == 0).collect();
+        let ask = ForUser { user, k, filter: filter.clone(), ..ForUser::default() };
+        check(&made.rank(&ask, &given), everything().filter(|item| given.contains(item)).collect(), "rank")?;
+    }
+}
+
+#[test]
+fn every_cut_and_every_flipped_bit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    let version = registry.publish("shop", &mut bundle(Personal::Als(als()))).unwrap();
+    let place = registry.version_folder("shop", &version).unwrap();
+    for file in ["manifest.json", "items.parquet", "users.parquet", "weights.safetensors"] {
+        let path = place.join(file);
+        let whole = std::fs::read(&path).unwrap();
+        for cut in (0..whole.len()).step_by(whole.len() / 40 + 1) {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            assert!(registry.verify("shop", &version).is_err(), "{file} cut at {cut}");
+        }
+        for flip in 0..150usize {
+            let mut bytes = whole.clone();
+            let at = flip * 7919 % bytes.len();
+            bytes[at] ^= 1 << (flip % 8);
+            std::fs::write(&path, &bytes).unwrap();
+            let refused = registry.verify("shop", &version).err().unwrap();
+            assert!(matches!(refused, ModelError::Damaged { .. }), "{file} flipped at {at}: {refused}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(registry.verify("shop", &version).is_err(), "{file} gone");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+            assert!(registry.verify("shop", &version).is_err(), "{file} a link");
+            std::fs::remove_file(&path).unwrap();
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert!(registry.verify("shop", &version).is_ok());
+}
+
+#[test]
+fn the_same_data_give_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |place: &Path| {
+        let mut files: Vec<_> = std::fs::read_dir(place)
+            .unwrap()
+            .flatten()
+            .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let versions: Vec<_> = [1, 3]
+        .into_iter()
+        .map(|threads| {
+            let registry = Registry::new(folder.path().join(threads.to_string()));
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let version = pool.install(|| registry.publish("shop", &mut bundle(Personal::Als(als())))).unwrap();
+            (version.rsplit('-').next().unwrap().to_string(), read(&registry.version_folder("shop", &version).unwrap()))
+        })
+        .collect();
+    assert_eq!(versions[0], versions[1]);
+}
+
+#[test]
+fn aliases_move_roll_back_and_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    let publish = |seed| registry.publish("shop", &mut bundle(Personal::Als(Als { seed, ..als() }))).unwrap();
+    let (a, b) = (publish(1), publish(2));
+    assert!(matches!(registry.resolve("shop", "stable"), Err(ModelError::NotFound { what: "alias", .. })));
+    registry.set_alias("shop", "stable", &a).unwrap();
+    assert!(matches!(registry.rollback("shop", "stable"), Err(ModelError::NoEarlierVersion { .. })));
+    registry.set_alias("shop", "stable", &b).unwrap();
+    registry.set_alias("shop", "stable", &b).unwrap();
+    assert_eq!(registry.aliases("shop").unwrap().aliases["stable"].previous, std::slice::from_ref(&a));
+    registry.rollback("shop", "stable").unwrap();
+    assert_eq!(registry.resolve("shop", "stable").unwrap(), a);
+    let missing = registry.set_alias("shop", "stable", "20200101T000000Z-aaaaaaaaaaaa").unwrap_err();
+    assert!(missing.to_string().contains(&b), "it lists those there are: {missing}");
+    for name in ["../x", "", ".hidden", "a/b", "a\0b", "..", &"x".repeat(65)] {
+        assert!(matches!(registry.set_alias("shop", name, &a), Err(ModelError::BadName { .. })), "{name:?}");
+        assert!(matches!(registry.load("shop", name), Err(ModelError::BadName { .. })), "{name:?}");
+        assert!(matches!(registry.version_names(name), Err(ModelError::BadName { .. })), "{name:?}");
+    }
+    assert_eq!(registry.resolve("shop", "stable").unwrap(), a);
+}
+
+#[test]
+fn a_log_without_users_still_sells() {
+    let events: Vec<(u32, u32, u32, i64)> = (0..300).map(|n| (NONE, (n * 7 + n / 3) % 15, n / 3, 0)).collect();
+    let log = log_of(0, 15, &events);
+    let data = Dataset {
+        catalog: Catalog::unknown(15),
+        log,
+        user_attributes: Vec::new(),
+        report: ReadReport::default(),
+        items_report: None,
+        inputs: Vec::new(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    let mut made = Bundle::fit(&data, &DataConfig::default(), parameters(Personal::Als(als())), &()).unwrap();
+    let version = registry.publish("shop", &mut made).unwrap();
+    let loaded = registry.verify("shop", &version).unwrap();
+    assert_eq!(loaded.for_user(&ForUser { k: 5, ..ForUser::default() }).rung, Rung::Popular);
+    let recent = ForUser { recent: vec![(3, 1.0)], k: 5, ..ForUser::default() };
+    assert_eq!(loaded.for_user(&recent).rung, Rung::Personal);
+    assert_eq!(loaded.cross_sell(&ForCart { cart: vec![3], k: 5, ..ForCart::default() }).items.len(), 5);
+}

@@ -1,0 +1,214 @@
+//! The real binary, in a temporary folder, one thing a test.
+#![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/online_retail");
+
+fn aisle(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aisle-train"));
+    command.current_dir(folder).args(arguments).env_remove("AISLE_CONFIG");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    aisle(folder, arguments).output().unwrap()
+}
+
+fn succeed(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fail(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(!output.status.success(), "{arguments:?} should fail");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+fn sample() -> [String; 6] {
+    let file = |name: &str| format!("{SAMPLE}/{name}");
+    ["--events".into(), file("events.parquet"), "--items".into(), file("items.parquet"), "--config".into(), file("aisle.toml")]
+}
+
+fn fit<'a>(sample: &'a [String; 6], rest: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["fit"];
+    arguments.extend(sample.iter().map(String::as_str));
+    arguments.extend(["--registry", "registry", "--model", "shop", "--set", "factors=16", "--set", "iterations=2"]);
+    arguments.extend(rest);
+    arguments
+}
+
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+fn versions(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder.join("registry/shop")) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir() && !path.file_name().unwrap().to_string_lossy().starts_with('.'))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_version_goes_through_its_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let at = folder.path();
+    let first = succeed(at, &fit(&sample, &["--alias", "stable"])).trim().to_string();
+    let second = succeed(at, &fit(&sample, &["--set", "seed=7", "--alias", "stable"])).trim().to_string();
+    let model = ["--registry", "registry", "--model", "shop"];
+    let with = |command: &'static str, rest: &[&'static str]| [&[command][..], &model, rest].concat();
+    let listed = succeed(at, &with("versions", &[]));
+    assert!(listed.lines().any(|line| line.contains(&second) && line.contains("stable")), "{listed}");
+    assert!(succeed(at, &with("rollback", &[])).contains(&first));
+    assert!(fail(at, &with("rollback", &[])).contains("no earlier version"));
+    assert_eq!(succeed(at, &with("verify", &[])).matches("ok ").count(), 2);
+    let diff = succeed(at, &[&with("diff", &[])[..], &[first.as_str(), second.as_str()]].concat());
+    assert!(diff.contains("of the items stay"), "{diff}");
+    succeed(at, &with("batch", &["--job", "cross-sell", "--k", "3", "--out", "cross.parquet"]));
+    assert!(at.join("cross.parquet").metadata().unwrap().len() > 1000);
+
+    std::fs::write(at.join("registry/shop").join(&second).join("users.parquet"), b"gone").unwrap();
+    assert!(fail(at, &with("verify", &[])).contains("1 of 2 versions would not be served"));
+    let moved = [&with("alias", &["--alias", "stable", "--version"])[..], &[second.as_str()]].concat();
+    assert!(fail(at, &moved).contains("users.parquet"), "an alias does not move to a damaged version");
+}
+
+#[test]
+fn threads_do_not_change_a_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let prints: Vec<_> = ["1", "2"]
+        .into_iter()
+        .map(|threads| {
+            let at = folder.path().join(threads);
+            std::fs::create_dir(&at).unwrap();
+            succeed(&at, &fit(&sample, &["--threads", threads]));
+            let version = versions(&at).remove(0);
+            (version.to_string_lossy().rsplit('-').next().unwrap().to_string(), files(&version))
+        })
+        .collect();
+    assert!(prints[0] == prints[1], "versions differ");
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_the_registry_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    succeed(folder.path(), &fit(&sample, &["--alias", "stable"]));
+    let arguments = fit(&sample, &["--alias", "stable"]);
+    for step in 0..12 {
+        let mut child = aisle(folder.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(40 + step * 90));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let verified = succeed(folder.path(), &["verify", "--registry", "registry", "--model", "shop"]);
+        assert_eq!(verified.matches("ok ").count(), versions(folder.path()).len());
+    }
+    std::thread::sleep(Duration::from_millis(2100));
+    succeed(folder.path(), &arguments);
+    let left = std::fs::read_dir(folder.path().join("registry/shop")).unwrap().flatten();
+    assert!(
+        !left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".writing")),
+        "what the dead left is swept"
+    );
+}
+
+#[test]
+fn evaluate_prints_the_baselines_and_writes_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let mut arguments = vec!["evaluate"];
+    arguments.extend(sample.iter().map(String::as_str));
+    arguments.extend(["--split", "time:0.9", "--json", "out.json", "--set", "iterations=4"]);
+    let personal = succeed(folder.path(), &arguments);
+    assert!(["als", "popular", "item-knn"].iter().all(|name| personal.contains(name)), "{personal}");
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+    for key in [
+        "algorithm",
+        "params",
+        "fit_seconds",
+        "epoch_seconds",
+        "evaluate_seconds",
+        "peak_rss_bytes",
+        "users",
+        "items",
+        "interactions",
+    ] {
+        assert!(!json[key].is_null(), "{key}");
+    }
+    let (als, popular) =
+        (json["metrics"]["ndcg@20"].as_f64().unwrap(), json["baselines"][0]["metrics"]["ndcg@20"].as_f64().unwrap());
+    assert!(als > popular && popular > 0.01, "{als} {popular}");
+    assert_eq!(json["params"]["iterations"], 4);
+
+    for (task, checks) in [("cross-sell", 0), ("upsell", 3)] {
+        succeed(folder.path(), &[&arguments[..], &["--task", task, "--k", "10"]].concat());
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+        let ours = json["metrics"]["recall@10"].as_f64().unwrap();
+        assert!(ours > json["baselines"][1]["metrics"]["recall@10"].as_f64().unwrap(), "{task}");
+        let held = json["checks"].as_array().unwrap();
+        assert_eq!(held.len(), checks);
+        assert!(held.iter().all(|check| check["good"] == check["all"] && check["all"].as_u64() > Some(1000)), "{held:?}");
+    }
+}
+
+#[test]
+fn inspect_says_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let text = succeed(folder.path(), &["inspect", "--events", &sample[1], "--items", &sample[3]]);
+    assert!(text.contains("541,909 rows") && text.contains("yes upsell") && text.contains("negative price"), "{text}");
+    let json = succeed(folder.path(), &["inspect", "--events", &sample[1], "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["events"], 540_571);
+    assert_eq!(json["set_aside"]["negative_price"]["rows"], 2);
+}
+
+#[test]
+fn tune_tries_and_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let mut arguments = vec!["tune"];
+    arguments.extend(sample.iter().map(String::as_str));
+    arguments.extend(["--algorithm", "popular", "--trials", "3", "--out", "best.toml"]);
+    let table = succeed(folder.path(), &arguments);
+    assert_eq!(table.lines().count(), 4, "{table}");
+    let best = std::fs::read_to_string(folder.path().join("best.toml")).unwrap();
+    assert!(best.contains("[popular]\nhalf_life_days = "), "{best}");
+}
+
+#[test]
+fn mistakes_are_told_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    for (arguments, hint) in [
+        (vec!["inspect", "--events", "nothing.parquet"], "no Parquet file at nothing.parquet"),
+        (fit(&sample, &["--set", "factor=3"]), "factors"),
+        (fit(&sample, &["--set", "factors=0"]), "1 to 1024"),
+        (fit(&sample, &["--device", "cuda"]), "--features cuda"),
+        (vec!["versions", "--registry", "registry", "--model", "shop"], "no version"),
+        (vec!["evaluate", "--events", &sample[1], "--split", "random"], "time:0.9"),
+        (vec!["inspect", "--events", &sample[5]], "not a readable Parquet file"),
+        (vec!["evaluate", "--events", &sample[1], "--split", "time:0.9", "--task", "cross-sell"], "categories"),
+    ] {
+        let error = fail(folder.path(), &arguments);
+        assert!(error.contains(hint), "{arguments:?}: {error}");
+    }
+}
