@@ -63,7 +63,7 @@ impl Rung {
 /// Why an item is in an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
-    /// It is most like this item of the shopper's history.
+    /// Of the shopper's history, this item speaks for it most.
     BecauseOf {
         /// The item of the history.
         item: u32,
@@ -175,10 +175,10 @@ impl Bundle {
         let trained = gate.trained(self);
         self.personal().recommend(history, ask.k, gate.eligible(&trained), &mut found);
         let mut climb = Climb::new(self, &gate, ask.k, Rung::Personal);
-        climb.take(&found.items, |item| match self.most_like(&items, item) {
-            Some(source) => vec![Reason::BecauseOf { item: source }],
-            None => Vec::new(),
-        });
+        let answered: Vec<u32> = found.items.iter().map(|scored| scored.item).collect();
+        let sources = self.personal().explain(history, &answered);
+        let why: BTreeMap<u32, u32> = answered.iter().zip(sources).filter_map(|(&item, source)| Some((item, source?))).collect();
+        climb.take(&found.items, |item| why.get(&item).map(|&source| Reason::BecauseOf { item: source }).into_iter().collect());
         let why = if items.is_empty() { "no history of this shopper" } else { "the personal model ranks fewer items than asked" };
         climb.fill_popular(why)
     }
@@ -314,14 +314,6 @@ impl Bundle {
         }
         sums.retain(|_, value| *value > 0.0);
         (sums.keys().copied().collect(), sums.values().copied().collect(), false)
-    }
-
-    /// The item of a history that is most like another.
-    fn most_like(&self, history: &[u32], item: u32) -> Option<u32> {
-        let likeness = history.iter().map(|&other| (other, self.personal().similarity(other, item)));
-        let best =
-            likeness.filter(|&(other, like)| like > 0.05 && other != item).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
-        best.map(|(other, _)| other)
     }
 
     /// Items that serve the same need as `item`: the same category path, and not bought together more often than by chance.

@@ -129,6 +129,13 @@ fn solve_body<const FMA: bool>(size: usize, matrix: &mut [f32], b: &mut [f32], c
             }
         }
     }
+    substitute_body::<FMA>(size, matrix, b);
+    true
+}
+
+/// Solves for `b` in place, given the Cholesky factor that [`solve`] left in `matrix`.
+#[inline(always)]
+fn substitute_body<const FMA: bool>(size: usize, matrix: &[f32], b: &mut [f32]) {
     // L z = b, by rows: a dot product in 16 running sums.
     for row in 0..size {
         let line = &matrix[row * size..row * size + row];
@@ -155,7 +162,6 @@ fn solve_body<const FMA: bool>(size: usize, matrix: &mut [f32], b: &mut [f32], c
             *target = madd::<FMA>(-value, cell, *target);
         }
     }
-    true
 }
 
 macro_rules! dispatch {
@@ -201,6 +207,11 @@ dispatch! {
     /// Solves `matrix · x = b` for a symmetric positive definite matrix given by its lower triangle; `b` becomes `x`,
     /// the matrix its Cholesky factor. O(size³ / 3). Returns false if it is not positive definite.
     solve, solve_body, (size: usize, matrix: &mut [f32], b: &mut [f32], column: &mut [f32]) -> bool
+}
+
+dispatch! {
+    /// Solves for another right side with the Cholesky factor that [`solve`] left in `matrix`. O(size²).
+    substitute, substitute_body, (size: usize, matrix: &[f32], b: &mut [f32])
 }
 
 /// The inner product of two vectors of equal length, in 16 running sums: the same bits at every call site.
@@ -285,6 +296,9 @@ mod tests {
                 let b = numbers(size, 6);
                 let (mut factor, mut x, mut scratch) = (matrix.clone(), b.clone(), vec![0f32; size]);
                 assert!(solve(simd, size, &mut factor, &mut x, &mut scratch));
+                let mut again = b.clone();
+                substitute(simd, size, &factor, &mut again);
+                assert_eq!(again, x);
                 for (i, &expected) in b.iter().enumerate() {
                     let found: f64 = (0..size).map(|j| cell(i, j) * f64::from(x[j])).sum();
                     assert!((found - f64::from(expected)).abs() < 1e-3, "{simd:?} size {size}: {found} and {expected}");

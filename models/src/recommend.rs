@@ -79,6 +79,17 @@ pub trait Recommend: Send + Sync {
     /// How alike two items are, on the scale of [`Recommend::similar_items`]; 0 = nothing known.
     fn similarity(&self, a: u32, b: u32) -> f32;
 
+    /// For each recommended item the item of the history that speaks for it most; `None` if none does.
+    fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {
+        let explain = |&item: &u32| {
+            let parts =
+                history.items.iter().zip(history.values).map(|(&source, &value)| (source, value * self.similarity(source, item)));
+            let best = parts.filter(|&(source, part)| part > 0.0 && source != item);
+            best.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(source, _)| source)
+        };
+        items.iter().map(explain).collect()
+    }
+
     /// Scores given items for a history; `None` where the model has no opinion.
     fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>>;
 

@@ -148,6 +148,20 @@ fn a_fold_in_is_the_training_solve() {
     assert!(model.fold_in(History::default()).iter().all(|&value| value == 0.0));
 }
 
+#[test]
+fn an_explanation_names_the_item_that_counts_most() {
+    let made = Made::of(checkerboard(30));
+    let model = als().fit(&made.training(), &()).unwrap();
+    let history = made.history(3);
+    for item in [3u32, 9] {
+        let source = model.explain(history, &[item])[0].unwrap();
+        assert!(history.items.contains(&source) && source != item && source % 2 == 1, "{item}: {source}");
+    }
+    let single = History { items: &[5], values: &[1.0], user: None };
+    assert_eq!(model.explain(single, &[7, 9]), [Some(5), Some(5)]);
+    assert_eq!(model.explain(History::default(), &[7]), [None]);
+}
+
 /// The closed form of the paper, in f64 and by Gaussian elimination, against the solve.
 #[test]
 fn the_solve_minimises_the_published_loss() {

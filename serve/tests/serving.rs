@@ -101,7 +101,7 @@ async fn the_contract_holds_on_every_call() {
         HistoryItem { item_id: "22423".into(), event_type: String::new() },
         HistoryItem { item_id: "nope".into(), event_type: "view".into() },
     ];
-    let stranger = RecommendForUserRequest { history, page_size: 10, ..Default::default() };
+    let stranger = RecommendForUserRequest { history, exclude_purchased: true, page_size: 10, ..Default::default() };
     let answer = client.recommend_for_user(stranger).await.unwrap().into_inner();
     assert_eq!(answer.serving.as_ref().unwrap().unknown_item_ids, ["nope"]);
     assert_eq!(answer.serving.as_ref().unwrap().rung(), aisle_proto::Rung::Personal);

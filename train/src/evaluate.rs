@@ -445,6 +445,15 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
     let item_users: Vec<u32> = (0..bundle.items.len() as u32).map(|item| bundle.popular().sales(item) as u32).collect();
     let population = Population { candidates: bundle.trained().count(), item_users: &item_users, users: bundle.users.len() };
 
+    // The anchor's own category, or, where that has no candidate at all, one that shares its upper levels.
+    let in_deepest = |anchor: u32, item: u32| {
+        let path = catalog.category.get(anchor).unwrap_or_default();
+        let own = bundle.in_category(path).iter().any(|&other| other != anchor && comparable(anchor, other));
+        match own {
+            true => category[item as usize] == category[anchor as usize],
+            false => catalog.category_at(item, 1) == catalog.category_at(anchor, 1),
+        }
+    };
     let began = Instant::now();
     let (mut right_category, mut in_band, mut available, mut total) = (0, 0, 0, 0);
     let answers: Vec<Vec<Scored>> = questions
@@ -457,7 +466,7 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
             for ranked in &answer.items {
                 let ratio = catalog.price[ranked.item as usize] / catalog.price[anchor as usize];
                 total += 1;
-                right_category += usize::from(category[ranked.item as usize] == category[anchor as usize]);
+                right_category += usize::from(in_deepest(anchor, ranked.item));
                 in_band += usize::from((min..=max).contains(&ratio));
                 available += usize::from(catalog.available[ranked.item as usize]);
             }
