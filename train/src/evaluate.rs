@@ -415,11 +415,12 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
     let catalog: &Catalog = &bundle.catalog;
     let (min, max) = bundle.upsell_model().band();
     let category = catalog.category_codes(0);
+    let price = |item: u32| catalog.price[item as usize];
+    let within_band = |anchor: u32, item: u32| price(item) >= price(anchor) * min && price(item) <= price(anchor) * max;
     let comparable = |anchor: u32, item: u32| {
-        let ratio = catalog.price[item as usize] / catalog.price[anchor as usize];
         category[item as usize] == category[anchor as usize]
             && category[anchor as usize] != NONE
-            && (min..=max).contains(&ratio)
+            && within_band(anchor, item)
             && catalog.currency.code(item) == catalog.currency.code(anchor)
             && catalog.available[item as usize]
     };
@@ -464,10 +465,9 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
         .zip(&questions)
         .map(|(answer, &(anchor, _, _))| {
             for ranked in &answer.items {
-                let ratio = catalog.price[ranked.item as usize] / catalog.price[anchor as usize];
                 total += 1;
                 right_category += usize::from(in_deepest(anchor, ranked.item));
-                in_band += usize::from((min..=max).contains(&ratio));
+                in_band += usize::from(within_band(anchor, ranked.item));
                 available += usize::from(catalog.available[ranked.item as usize]);
             }
             answer.items.iter().map(|ranked| Scored { item: ranked.item, score: ranked.score }).collect()
