@@ -187,7 +187,7 @@ impl TableFile {
         self.meta.schema().field_with_name(column).is_ok() || self.partition(column).is_some()
     }
 
-    /// Decodes the named columns, [`BATCH_ROWS`] rows at a time, and hands each batch over with its first row's number.
+    /// Decodes the named columns, 65,536 rows at a time, and hands each batch over with its first row's number.
     ///
     /// # Errors
     /// [`DataError::Unreadable`] if a page cannot be decoded, and whatever `each` returns.

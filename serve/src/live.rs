@@ -166,7 +166,7 @@ impl Live {
     }
 
     /// Brings the versions in service in line with the registry. Blocking: call it off the serving threads.
-    /// What fails is logged once, kept for [`Live::states`], and changes nothing in service.
+    /// What fails is logged once, kept for [`Live::state`], and changes nothing in service.
     pub fn refresh(&self) {
         if let Err(error) = self.try_refresh() {
             let trouble = error.to_string();

@@ -1,5 +1,5 @@
 //! A real server, a real client, real versions on a real disk.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what failed by failing")]
+#![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
 
 use aisle_data::{Dataset, Tables};
 use aisle_models::{Bundle, Registry};
