@@ -15,9 +15,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let signal = shutdown::asked_to_stop().await?;
     info!(signal, "going down: finishing what is in flight");
     tokio::select! {
-        stopped = running.stop() => stopped,
+        stopped = running.stop() => stopped?,
         _ = shutdown::asked_to_stop() => anyhow::bail!("asked twice: requests in flight were cut"),
     }
+    info!("stopped");
+    Ok(())
 }
 
 fn main() -> ExitCode {

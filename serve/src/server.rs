@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tracing::info;
 
@@ -77,7 +77,6 @@ impl Running {
         let reflection =
             |set: &'static [u8]| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
         let router = Server::builder()
-            .tcp_nodelay(true)
             .http2_keepalive_interval(Some(Duration::from_secs(60)))
             .add_service(health_service)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
@@ -88,11 +87,9 @@ impl Running {
         let down = async move {
             let _ = until.changed().await;
         };
-        let incoming = TcpListenerStream::new(listener);
+        // The builder's own nodelay does not reach sockets that we bind; without it a reply waits 40 ms for the peer's ACK.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)));
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, down));
-        for (alias, version) in live.serving() {
-            info!(alias, version, "ready");
-        }
         info!(%address, registry = %config.registry.display(), "listening");
         Ok(Self { address, live, stop, serving })
     }
