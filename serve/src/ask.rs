@@ -117,6 +117,15 @@ pub fn filter(bundle: &Bundle, filter: Option<&Filter>) -> Result<ItemFilter, Se
     })
 }
 
+/// The gate of a request that may leave out what a user bought before.
+pub fn filter_for(bundle: &Bundle, found: Option<&Filter>, user: Option<u32>) -> Result<ItemFilter, ServeError> {
+    let mut gate = filter(bundle, found)?;
+    if let Some(user) = user {
+        gate.exclude.extend(bundle.bought(user));
+    }
+    Ok(gate)
+}
+
 /// A price band, if the request asks for one.
 pub fn band(bundle: &Bundle, min: f32, max: f32) -> Result<Option<(f32, f32)>, ServeError> {
     if min == 0.0 && max == 0.0 {

@@ -105,13 +105,14 @@ impl RecommendationService for Recommendations {
             required("item_id", &request.item_id)?;
             let bundle = &chosen.bundle;
             let k = ask::page_size(request.page_size)?;
-            let filter = ask::filter(bundle, request.filter.as_ref())?;
+            let user = bundle.users.get(&request.user_id);
+            let filter = ask::filter_for(bundle, request.filter.as_ref(), user.filter(|_| request.exclude_purchased))?;
             let known = ask::known(bundle, [request.item_id.as_str()]);
             let answer = match known.rows.first() {
                 Some(&item) => bundle.similar(&ForItem { item, k, filter, band: None }),
                 None => nothing(Rung::Similar),
             };
-            Ok(respond(chosen, &answer, known.unknown, bundle.users.get(&request.user_id).is_some()))
+            Ok(respond(chosen, &answer, known.unknown, user.is_some()))
         })
     }
 
@@ -122,11 +123,8 @@ impl RecommendationService for Recommendations {
             check_len("cart_item_ids", request.cart_item_ids.len())?;
             let bundle = &chosen.bundle;
             let k = ask::page_size(request.page_size)?;
-            let mut filter = ask::filter(bundle, request.filter.as_ref())?;
             let user = bundle.users.get(&request.user_id);
-            if let Some(user) = user.filter(|_| request.exclude_purchased) {
-                filter.exclude.extend(bundle.bought(user));
-            }
+            let filter = ask::filter_for(bundle, request.filter.as_ref(), user.filter(|_| request.exclude_purchased))?;
             let mut known = ask::known(bundle, request.cart_item_ids.iter().map(String::as_str));
             known.rows.sort_unstable();
             known.rows.dedup();
@@ -142,14 +140,15 @@ impl RecommendationService for Recommendations {
             required("item_id", &request.item_id)?;
             let bundle = &chosen.bundle;
             let k = ask::page_size(request.page_size)?;
-            let filter = ask::filter(bundle, request.filter.as_ref())?;
+            let user = bundle.users.get(&request.user_id);
+            let filter = ask::filter_for(bundle, request.filter.as_ref(), user.filter(|_| request.exclude_purchased))?;
             let band = ask::band(bundle, request.min_price_ratio, request.max_price_ratio)?;
             let known = ask::known(bundle, [request.item_id.as_str()]);
             let answer = match known.rows.first() {
                 Some(&item) => bundle.upsell(&ForItem { item, k, filter, band }),
                 None => nothing(Rung::Upsell),
             };
-            Ok(respond(chosen, &answer, known.unknown, bundle.users.get(&request.user_id).is_some()))
+            Ok(respond(chosen, &answer, known.unknown, user.is_some()))
         })
     }
 
@@ -166,7 +165,7 @@ impl RecommendationService for Recommendations {
                 user,
                 recent: ask::history(bundle, &request.history, &mut known.unknown),
                 k: known.rows.len(),
-                filter: ask::filter(bundle, request.filter.as_ref())?,
+                filter: ask::filter_for(bundle, request.filter.as_ref(), user.filter(|_| request.exclude_purchased))?,
                 exclude_bought: false,
             };
             Ok(respond(chosen, &bundle.rank(&ask, &known.rows), known.unknown, user.is_some()))

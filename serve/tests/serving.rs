@@ -157,6 +157,39 @@ async fn the_contract_holds_on_every_call() {
     let ranked = client.rank_items(ranked).await.unwrap().into_inner();
     assert_eq!(ids(&ranked), asked.iter().rev().cloned().collect::<Vec<_>>(), "ranking a list gives the order that recommended it");
 
+    // What the user bought stays out of every call that is asked to leave it out.
+    let mine = |id: &String| bought.contains(&row(id));
+    let user = || "14911".to_string();
+    let some: Vec<String> = bought.iter().take(20).map(|&item| bundle.items.id(item).to_string()).chain(asked).collect();
+    for exclude_purchased in [false, true] {
+        let similar = SimilarItemsRequest {
+            item_id: some[0].clone(),
+            user_id: user(),
+            exclude_purchased,
+            page_size: 1000,
+            ..Default::default()
+        };
+        let cross = CrossSellRequest {
+            cart_item_ids: cart.clone(),
+            user_id: user(),
+            exclude_purchased,
+            page_size: 1000,
+            ..Default::default()
+        };
+        let upsell =
+            UpsellRequest { item_id: "22697".into(), user_id: user(), exclude_purchased, page_size: 1000, ..Default::default() };
+        let rank = RankItemsRequest { item_ids: some.clone(), user_id: user(), exclude_purchased, ..Default::default() };
+        for answer in [
+            client.similar_items(similar).await.unwrap().into_inner(),
+            client.cross_sell(cross).await.unwrap().into_inner(),
+            client.upsell(upsell).await.unwrap().into_inner(),
+            client.rank_items(rank).await.unwrap().into_inner(),
+        ] {
+            assert!(!answer.items.is_empty());
+            assert_eq!(ids(&answer).iter().any(mine), !exclude_purchased);
+        }
+    }
+
     // Errors say which field, and carry a reason.
     let refused = client.recommend_for_user(RecommendForUserRequest { page_size: 5000, ..Default::default() }).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);

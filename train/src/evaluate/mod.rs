@@ -1,0 +1,243 @@
+//! `aisle-train evaluate`: how good a model is on what it has not seen, beside the baselines that it must beat.
+//!
+//! Full catalogue, no sampled negatives. Each task is a file, and its function's doc states the protocol.
+
+mod cross_sell;
+mod personal;
+mod upsell;
+
+pub use cross_sell::{Ask, Lines, cross_sell};
+pub use personal::{personal, personal_alone};
+pub use upsell::upsell;
+
+use crate::report::{count, peak_rss, seconds, table};
+use aisle_data::{Dataset, EventLog, EventRole, IdMap, Interactions};
+use aisle_models::Personal;
+use aisle_models::metrics::{Measured, interval};
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Task {
+    /// What a shopper chooses next, that is new to them.
+    #[default]
+    Personal,
+    /// The missing line of an order, from another category than the rest.
+    CrossSell,
+    /// The dearer item of the same category that a shopper stepped up to.
+    Upsell,
+}
+
+/// Past and future.
+pub struct Parts {
+    /// To learn from.
+    pub train: Dataset,
+    /// To be measured on; its ids are its own.
+    pub test: EventLog,
+    /// How they were split, in words.
+    pub split: String,
+}
+
+/// One measured method.
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Its hyperparameters.
+    pub params: Value,
+    /// What it reached.
+    pub measured: Measured,
+    /// Seconds to fit.
+    pub fit_seconds: f64,
+    /// Seconds of one iteration, for algorithms that iterate.
+    pub epoch_seconds: Option<f64>,
+    /// Seconds to rank and measure.
+    pub evaluate_seconds: f64,
+}
+
+/// A finished evaluation.
+pub struct Evaluation {
+    /// Task and data in a line or two.
+    pub headline: String,
+    /// The metric that comparisons are made in.
+    pub metric: &'static str,
+    /// The algorithm asked for first, then the baselines.
+    pub rows: Vec<Row>,
+    /// Users, items and interactions of the training part.
+    pub sizes: (usize, usize, usize),
+    /// Checks that the task makes beside the metrics, as (what, how many, of how many).
+    pub checks: Vec<(&'static str, usize, usize)>,
+}
+
+/// The hyperparameters of an algorithm, without the enum's name around them.
+fn params(personal: &Personal) -> Value {
+    match serde_json::to_value(personal) {
+        Ok(Value::Object(map)) => map.into_iter().next().map_or(Value::Null, |(_, value)| value),
+        _ => Value::Null,
+    }
+}
+
+/// The test part's positive (user, item) pairs with rows of the training ids. Items that training never saw get rows beyond
+/// its last: nobody can find them, and they count as missed.
+fn relevant(test: &EventLog, users: &IdMap, items: &IdMap) -> (BTreeMap<u32, Vec<u32>>, usize) {
+    let bought = test.types.iter().any(|kind| kind.role == EventRole::Purchase && kind.rows > 0);
+    let chosen = test.select(|event| !bought || test.type_of(event).role == EventRole::Purchase);
+    let wanted = Interactions::of(&chosen);
+    let mut found = BTreeMap::new();
+    let mut strangers = 0;
+    for user in 0..wanted.users() {
+        let columns = wanted.by_user.columns(user);
+        if columns.is_empty() {
+            continue;
+        }
+        match users.get(test.users.id(user as u32)) {
+            None => strangers += 1,
+            Some(row) => {
+                let mut rows: Vec<u32> =
+                    columns.iter().map(|&item| items.get(test.items.id(item)).unwrap_or(items.len() as u32 + item)).collect();
+                rows.sort_unstable();
+                found.insert(row, rows);
+            }
+        }
+    }
+    (found, strangers)
+}
+
+/// Scrambles a number (SplitMix64): a fixed draw that does not depend on any library.
+pub(crate) fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+impl Evaluation {
+    fn k(&self) -> usize {
+        self.rows.first().map_or(0, |row| row.measured.k)
+    }
+
+    /// For people.
+    pub fn render(&self) -> String {
+        let k = self.k();
+        let names = [
+            format!("recall@{k}"),
+            format!("ndcg@{k}"),
+            format!("mrr@{k}"),
+            format!("hit_rate@{k}"),
+            format!("precision@{k}"),
+            format!("map@{k}"),
+        ];
+        let mut header = vec!["", names[0].as_str(), "95 %"];
+        header.extend(names[1..].iter().map(String::as_str));
+        header.extend(["coverage", "novelty", "fit", "epoch", "rank"]);
+        let rows: Vec<Vec<String>> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let means = row.measured.means();
+                let of = |name: &str| means.get(name).map_or("-".into(), |value| short(*value));
+                let (low, high) = interval(&row.measured.values("recall").unwrap_or_default(), &row.measured.groups);
+                let mut cells = vec![row.name.clone(), of(&names[0]), format!("±{}", short((high - low) / 2.0))];
+                cells.extend(names[1..].iter().map(|name| of(name)));
+                cells.push(of(&format!("coverage@{k}")));
+                cells.push(format!("{:.1}", row.measured.novelty));
+                cells.push(seconds(row.fit_seconds));
+                cells.push(row.epoch_seconds.map_or("-".into(), seconds));
+                cells.push(seconds(row.evaluate_seconds));
+                cells
+            })
+            .collect();
+        let mut text = format!("{}\n\n{}", self.headline, table(&header, &rows));
+        let differences = self.differences();
+        if !differences.is_empty() {
+            text += &format!(
+                "\n  {} against each baseline, paired difference in {}@{k} with its 95 % bootstrap interval:\n",
+                self.rows[0].name, self.metric
+            );
+            for (name, mean, (low, high)) in differences {
+                let verdict = if low > 0.0 {
+                    "better"
+                } else if high < 0.0 {
+                    "worse"
+                } else {
+                    "not told apart"
+                };
+                text += &format!("    {name:<16} {} [{}, {}]  {verdict}\n", signed(mean), signed(low), signed(high));
+            }
+        }
+        for (what, good, all) in &self.checks {
+            text += &format!("  {what}: {} of {}\n", count(*good as u64), count(*all as u64));
+        }
+        let (users, items, interactions) = self.sizes;
+        text += &format!(
+            "\n  learned from {} interactions of {} rows and {} items; peak memory {}\n",
+            count(interactions as u64),
+            count(users as u64),
+            count(items as u64),
+            crate::report::bytes(peak_rss()),
+        );
+        text
+    }
+
+    /// The first row against each other one: name, mean difference, interval.
+    pub fn differences(&self) -> Vec<(String, f64, (f64, f64))> {
+        let Some((first, others)) = self.rows.split_first() else { return Vec::new() };
+        let ours = first.measured.values(self.metric).unwrap_or_default();
+        others
+            .iter()
+            .map(|other| {
+                let theirs = other.measured.values(self.metric).unwrap_or_default();
+                let paired: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| a - b).collect();
+                let mean = paired.iter().sum::<f64>() / paired.len().max(1) as f64;
+                (other.name.clone(), mean, interval(&paired, &first.measured.groups))
+            })
+            .collect()
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let one = |row: &Row| {
+            let intervals: Map<String, Value> = aisle_models::metrics::NAMES
+                .iter()
+                .map(|name| {
+                    let (low, high) = interval(&row.measured.values(name).unwrap_or_default(), &row.measured.groups);
+                    (format!("{name}@{}", row.measured.k), json!([low, high]))
+                })
+                .collect();
+            json!({
+                "algorithm": row.name,
+                "params": row.params,
+                "metrics": row.measured.means(),
+                "intervals_95": intervals,
+                "queries": row.measured.queries.len(),
+                "fit_seconds": row.fit_seconds,
+                "epoch_seconds": row.epoch_seconds,
+                "evaluate_seconds": row.evaluate_seconds,
+            })
+        };
+        let mut value = self.rows.first().map_or(json!({}), one);
+        value["peak_rss_bytes"] = json!(peak_rss());
+        value["users"] = json!(self.sizes.0);
+        value["items"] = json!(self.sizes.1);
+        value["interactions"] = json!(self.sizes.2);
+        value["baselines"] = self.rows.iter().skip(1).map(one).collect();
+        value["differences"] = self
+            .differences()
+            .into_iter()
+            .map(|(name, mean, (low, high))| json!({"against": name, "metric": self.metric, "mean": mean, "interval_95": [low, high]}))
+            .collect();
+        value["checks"] = self.checks.iter().map(|(what, good, all)| json!({"what": what, "good": good, "all": all})).collect();
+        value
+    }
+}
+
+/// Four digits, without the zero before the point, as the field's tables print them.
+fn short(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.strip_prefix('0').map_or(text.clone(), str::to_string)
+}
+
+fn signed(value: f64) -> String {
+    format!("{}{}", if value < 0.0 { "−" } else { "+" }, short(value.abs()))
+}

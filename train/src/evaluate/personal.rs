@@ -1,0 +1,143 @@
+//! The task `personal`: what a shopper chooses next.
+
+use super::{Evaluation, Parts, Row, params, relevant};
+use crate::progress::Progress;
+use crate::report::count;
+use crate::settings::{Algorithm, Settings};
+use aisle_data::{Interactions, Orders};
+use aisle_models::metrics::{Measured, Population};
+use aisle_models::{Bitmap, Eligible, Fit, History, Personal, Recommend, Scored, Training, Watch};
+use anyhow::{Result, bail};
+use std::time::Instant;
+
+/// Times the iterations of a fit while showing them.
+struct Timed<'a> {
+    progress: &'a Progress,
+    steps: std::sync::Mutex<Vec<Instant>>,
+}
+
+impl Watch for Timed<'_> {
+    fn step(&self, stage: &str, done: usize, total: usize) {
+        self.progress.step(stage, done, total);
+        if let Ok(mut steps) = self.steps.lock() {
+            steps.push(Instant::now());
+        }
+    }
+}
+
+fn fit(personal: &Personal, training: &Training, progress: &Progress) -> Result<(Box<dyn Recommend>, f64, Option<f64>)> {
+    let began = Instant::now();
+    let timed = Timed { progress, steps: std::sync::Mutex::default() };
+    let model: Box<dyn Recommend> = match personal {
+        Personal::Als(als) => Box::new(als.fit(training, &timed)?),
+        Personal::ItemKnn(knn) => Box::new(knn.fit(training, &timed)?),
+        Personal::Popular(popular) => Box::new(popular.fit(training, &timed)?),
+    };
+    progress.clear();
+    let steps = timed.steps.into_inner().unwrap_or_default();
+    let epoch = match (steps.first(), steps.last()) {
+        (Some(&first), Some(&last)) if steps.len() > 1 => Some((last - first).as_secs_f64() / (steps.len() - 1) as f64),
+        _ => None,
+    };
+    Ok((model, began.elapsed().as_secs_f64(), epoch))
+}
+
+/// Personal: for each shopper with a past and a future, all items the training part holds are ranked, those of the shopper's
+/// past left out; relevant is what the shopper bought (in a log without purchases: did) in the test part and not before.
+pub fn personal(parts: &Parts, settings: &Settings, asked: &[Algorithm], k: usize) -> Result<Evaluation> {
+    let mut algorithms = asked.to_vec();
+    for baseline in [Algorithm::Popular, Algorithm::ItemKnn] {
+        if !algorithms.contains(&baseline) {
+            algorithms.push(baseline);
+        }
+    }
+    measure_personal(parts, settings, &algorithms, k)
+}
+
+/// As [`personal`], one algorithm without its baselines.
+pub fn personal_alone(parts: &Parts, settings: &Settings, algorithm: Algorithm, k: usize) -> Result<Row> {
+    let mut evaluation = measure_personal(parts, settings, &[algorithm], k)?;
+    Ok(evaluation.rows.remove(0))
+}
+
+fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm], k: usize) -> Result<Evaluation> {
+    let log = parts.train.log.with_min_users(settings.clean.min_users_per_item);
+    let interactions = Interactions::of(&log);
+    if interactions.rows_are_orders {
+        bail!("the task 'personal' needs shoppers, and no event of the training part names one (user_id)");
+    }
+    let orders = Orders::of(&log);
+    let training = Training { log: &log, interactions: &interactions, orders: &orders, catalog: &parts.train.catalog };
+    let (wanted, strangers) = relevant(&parts.test, &log.users, &log.items);
+    let mut repeats = 0;
+    let mut questions: Vec<(u32, Vec<u32>)> = Vec::new();
+    let mut newcomers = 0;
+    for (user, items) in wanted {
+        let past = interactions.by_user.columns(user as usize);
+        if past.is_empty() {
+            newcomers += 1;
+            continue;
+        }
+        let before = items.len();
+        let new: Vec<u32> = items.into_iter().filter(|item| past.binary_search(item).is_err()).collect();
+        repeats += before - new.len();
+        if !new.is_empty() {
+            questions.push((user, new));
+        }
+    }
+    if questions.is_empty() {
+        bail!("no shopper of the test part has both a past in the training part and something new after it: choose another split");
+    }
+    let item_users: Vec<u32> = (0..interactions.items()).map(|item| interactions.by_item.columns(item).len() as u32).collect();
+    let candidates = Bitmap::of(interactions.items(), |item| item_users[item as usize] > 0);
+    let population = Population { candidates: candidates.count(), item_users: &item_users, users: interactions.users() };
+    let relevant: Vec<&[u32]> = questions.iter().map(|(_, items)| items.as_slice()).collect();
+
+    let progress = Progress::new();
+    let mut rows = Vec::new();
+    for &algorithm in algorithms {
+        let chosen = settings.personal(algorithm);
+        let (model, fit_seconds, epoch_seconds) = fit(&chosen, &training, &progress)?;
+        let began = Instant::now();
+        let mut answers: Vec<Vec<Scored>> = Vec::with_capacity(questions.len());
+        for block in questions.chunks(4096) {
+            let histories: Vec<History> = block
+                .iter()
+                .map(|&(user, _)| {
+                    let (items, values) = interactions.by_user.row(user as usize);
+                    History { items, values, user: Some(user) }
+                })
+                .collect();
+            let eligible: Vec<Eligible> = histories.iter().map(|history| Eligible::without(&candidates, history.items)).collect();
+            answers.extend(model.recommend_batch(&histories, k, &eligible));
+            progress.step(algorithm.name(), answers.len(), questions.len());
+        }
+        progress.clear();
+        let measured = Measured::of(&answers, &relevant, k, population);
+        let evaluate_seconds = began.elapsed().as_secs_f64();
+        rows.push(Row {
+            name: algorithm.name().into(),
+            params: params(&chosen),
+            measured,
+            fit_seconds,
+            epoch_seconds,
+            evaluate_seconds,
+        });
+    }
+    let mut headline = format!(
+        "personal, {}: {} shoppers measured, {} items ranked in full, what the shopper had before left out",
+        parts.split,
+        count(questions.len() as u64),
+        count(population.candidates as u64),
+    );
+    for (number, what) in [
+        (strangers + newcomers, "shoppers of the test part have no past and are not measured"),
+        (repeats, "test items were repeats and are not asked for"),
+    ] {
+        if number > 0 {
+            headline += &format!("\n  {} {what}", count(number as u64));
+        }
+    }
+    let sizes = (interactions.users(), population.candidates, interactions.nnz());
+    Ok(Evaluation { headline, metric: "ndcg", rows, sizes, checks: Vec::new() })
+}
