@@ -165,8 +165,8 @@ pub fn cut(path: &str, levels: usize) -> &str {
     }
 }
 
-/// A path with exactly one space around each `>`.
-fn tidy(path: &str) -> String {
+/// A category path as Aisle writes it: exactly one space around each `>`, no empty levels.
+pub fn tidy(path: &str) -> String {
     path.split('>').map(str::trim).filter(|level| !level.is_empty()).collect::<Vec<_>>().join(" > ")
 }
 
@@ -284,7 +284,11 @@ pub(crate) fn read_items(source: &Source, config: &DataConfig) -> Result<ReadIte
                 let catalog = &mut read.catalog;
                 let words: Vec<String> = titles.iter().filter_map(|texts| texts.at(row, &mut other).map(str::to_string)).collect();
                 catalog.title.push((!words.is_empty()).then(|| words.join(", ")).as_deref());
-                let levels: Vec<String> = categories.iter().filter_map(|paths| paths[row].as_deref().map(tidy)).collect();
+                let levels: Vec<String> = categories
+                    .iter()
+                    .filter_map(|paths| paths[row].as_deref().map(tidy))
+                    .filter(|level| !level.is_empty())
+                    .collect();
                 catalog.category.push((!levels.is_empty()).then(|| levels.join(" > ")).as_deref());
                 let price = prices.first().and_then(|numbers| numbers.at(row));
                 catalog.price.push(match price {

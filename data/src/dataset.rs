@@ -3,7 +3,7 @@
 use crate::catalog::{Catalog, Labels, NONE, read_items};
 use crate::column::Texts;
 use crate::id_map::IdMap;
-use crate::log::{EventLog, ReadReport, read_events};
+use crate::log::{EventLog, ReadLog, ReadReport, read_events};
 use crate::set_aside::SetAside;
 use crate::source::Source;
 use crate::{DataConfig, DataError, Result};
@@ -72,9 +72,10 @@ impl Dataset {
             });
         }
         let items = items_source.as_ref().map(|source| read_items(source, config)).transpose()?;
-        let (log, users, item_ids, report) = read_events(&source, items.as_ref(), config)?;
+        let ReadLog { log, users, items: item_ids, orders, report } = read_events(&source, items.as_ref(), config)?;
 
         let (users, new_user) = users.sorted();
+        let (_, new_order) = orders.sorted();
         let (item_ids, new_item) = item_ids.sorted();
         let mut old_item = vec![NONE; new_item.len()];
         new_item.iter().enumerate().for_each(|(old, &new)| old_item[new as usize] = old as u32);
@@ -84,7 +85,7 @@ impl Dataset {
         };
         let user_attributes =
             users_source.as_ref().map(|source| read_users(source, &users, config)).transpose()?.unwrap_or_default();
-        let renumbered = Renumbered { users: Arc::new(users), items: Arc::new(item_ids), new_user, new_item };
+        let renumbered = Renumbered { users: Arc::new(users), items: Arc::new(item_ids), new_user, new_item, new_order };
         let log = canonical(log, renumbered);
 
         let mut inputs = Vec::new();
@@ -157,6 +158,7 @@ struct Renumbered {
     items: Arc<IdMap>,
     new_user: Vec<u32>,
     new_item: Vec<u32>,
+    new_order: Vec<u32>,
 }
 
 /// Renumbers and sorts the events so that the same set of rows gives the same log, however it was split into files.
@@ -169,6 +171,7 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
     log.types = types.iter().map(|&old| log.types[old as usize].clone()).collect();
     log.item.par_iter_mut().for_each(|item| *item = ids.new_item[*item as usize]);
     log.user.par_iter_mut().filter(|user| **user != NONE).for_each(|user| *user = ids.new_user[*user as usize]);
+    log.order.par_iter_mut().filter(|order| **order != NONE).for_each(|order| *order = ids.new_order[*order as usize]);
     log.kind.par_iter_mut().for_each(|kind| *kind = new_type[*kind as usize]);
     log.users = ids.users;
     log.items = ids.items;
@@ -178,7 +181,15 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
     order.par_sort_by_cached_key(|&event| {
         let event = event as usize;
         let user = log.user_of(event);
-        (user, log.time_of(event), log.item[event], log.kind[event], number(&log.quantity, event), number(&log.price, event))
+        (
+            user,
+            log.time_of(event),
+            log.order_of(event),
+            log.item[event],
+            log.kind[event],
+            number(&log.quantity, event),
+            number(&log.price, event),
+        )
     });
     fn pick<T: Copy + Send + Sync>(column: &[T], order: &[u32]) -> Vec<T> {
         if column.is_empty() { Vec::new() } else { order.par_iter().map(|&event| column[event as usize]).collect() }
@@ -190,17 +201,6 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
     log.quantity = pick(&log.quantity, &order);
     log.price = pick(&log.price, &order);
     log.order = pick(&log.order, &order);
-    // Orders are numbered by their first event in this order, so their numbers do not depend on the files either.
-    let mut next = 0;
-    let mut numbers = vec![NONE; log.order.iter().filter(|&&order| order != NONE).max().map_or(0, |&last| last as usize + 1)];
-    for order in log.order.iter_mut().filter(|order| **order != NONE) {
-        let number = &mut numbers[*order as usize];
-        if *number == NONE {
-            *number = next;
-            next += 1;
-        }
-        *order = *number;
-    }
     log
 }
 

@@ -18,7 +18,7 @@ mod set_aside;
 mod source;
 mod split;
 
-pub use catalog::{Catalog, Labels, NONE, cut};
+pub use catalog::{Catalog, Labels, NONE, cut, tidy};
 pub use config::{Clean, Columns, DataConfig, DropRule, EventRole, EventRule, ItemColumns, OneOrMore, UserColumns};
 pub use dataset::{Dataset, Input, Tables};
 pub use error::{DataError, Result};

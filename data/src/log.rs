@@ -137,12 +137,17 @@ impl Fields {
 const YEAR_1990: i64 = 631_152_000_000;
 const DAY: i64 = 86_400_000;
 
+/// Events as read: rows in order of appearance.
+pub(crate) struct ReadLog {
+    pub log: EventLog,
+    pub users: IdMap,
+    pub items: IdMap,
+    pub orders: IdMap,
+    pub report: ReadReport,
+}
+
 /// Reads an events table. `items` come first in the item rows.
-pub(crate) fn read_events(
-    source: &Source,
-    items: Option<&ReadItems>,
-    config: &DataConfig,
-) -> Result<(EventLog, IdMap, IdMap, ReadReport)> {
+pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &DataConfig) -> Result<ReadLog> {
     let unit = config.epoch_unit()?;
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(i64::MAX - DAY, |now| now.as_millis() as i64);
@@ -240,6 +245,23 @@ pub(crate) fn read_events(
                     }
                     Some(units) => units.abs(),
                 };
+                let user_row = match user.as_ref().and_then(|texts| texts.at(row, &mut buffer)) {
+                    Some(id) => users.intern(id),
+                    None => NONE,
+                };
+                // A session may have the id of an order: sessions have a namespace of their own.
+                let order_id = order.as_ref().and_then(|texts| texts.at(row, &mut buffer));
+                let order_row = match order_id {
+                    Some(id) => orders.intern(id),
+                    None => match session.as_ref().and_then(|texts| texts.at(row, &mut buffer)) {
+                        Some(id) => orders.intern(&format!("session\0{id}")),
+                        None => NONE,
+                    },
+                };
+                if user_row == NONE && order_row == NONE {
+                    aside(Reason::NullOwner);
+                    continue;
+                }
                 let Some(item_id) = item.at(row, &mut buffer) else {
                     aside(Reason::NullItem);
                     continue;
@@ -258,22 +280,6 @@ pub(crate) fn read_events(
                     },
                     _ => item_ids.intern(item_id),
                 };
-                let user_row = match user.as_ref().and_then(|texts| texts.at(row, &mut buffer)) {
-                    Some(id) => users.intern(id),
-                    None => NONE,
-                };
-                let order_id = order.as_ref().and_then(|texts| texts.at(row, &mut buffer));
-                let order_row = match order_id {
-                    Some(id) => orders.intern(id),
-                    None => match session.as_ref().and_then(|texts| texts.at(row, &mut buffer)) {
-                        Some(id) => orders.intern(id),
-                        None => NONE,
-                    },
-                };
-                if user_row == NONE && order_row == NONE {
-                    aside(Reason::NullOwner);
-                    continue;
-                }
                 log.types[kind_number as usize].rows += 1;
                 log.item.push(item_row);
                 log.kind.push(kind_number);
@@ -310,7 +316,7 @@ pub(crate) fn read_events(
         let detail = if report.rows == 0 { "the files are empty".into() } else { report.set_aside.to_string() };
         return Err(DataError::Empty { what: format!("events file {}", source.given()), detail });
     }
-    Ok((log, users, item_ids, report))
+    Ok(ReadLog { log, users, items: item_ids, orders, report })
 }
 
 /// Refuses a log whose declared rows cannot fit in memory, before the first is read.

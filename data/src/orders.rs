@@ -54,7 +54,9 @@ impl Orders {
                     GroupedBy::UserDay => (log.user_of(event), log.time_of(event).div_euclid(DAY_MS)),
                     _ => (log.order_of(event), 0),
                 };
-                (group != NONE).then(|| (group, day, log.item[event], log.time_of(event), log.user_of(event)))
+                // Without dates and order ids nothing tells one order from a lifetime.
+                let tells = grouped_by != GroupedBy::UserDay || !log.time.is_empty();
+                (group != NONE && tells).then(|| (group, day, log.item[event], log.time_of(event), log.user_of(event)))
             })
             .collect();
         lines.sort_unstable();

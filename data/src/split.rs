@@ -91,7 +91,14 @@ impl Split {
                 (log.select(|event| log.time[event] < from), log.select(|event| (from..until).contains(&log.time[event])))
             }
             Split::LastOrder => {
+                if log.order.iter().all(|&order| order == NONE) {
+                    return Err(DataError::NotServed { task: "a last-order split".into(), needs: "order_id or session_id".into() });
+                }
                 let last = last_orders(log);
+                if last.iter().all(Option::is_none) {
+                    let needs = "a shopper with two orders or more".into();
+                    return Err(DataError::NotServed { task: "a last-order split".into(), needs });
+                }
                 let held = |event: usize| {
                     let user = log.user_of(event);
                     user != NONE && last[user as usize].is_some_and(|(order, _)| order == log.order_of(event))

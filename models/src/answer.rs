@@ -209,11 +209,7 @@ impl Bundle {
         except.extend(&ask.cart);
         let mut gate = Gate::new(self, &ask.filter, except);
         if ask.same_category {
-            for &item in &ask.cart {
-                for other in self.substitutes(item) {
-                    gate.allowed.remove(other);
-                }
-            }
+            self.substitutes(&ask.cart).into_iter().for_each(|other| gate.allowed.remove(other));
         } else {
             for &item in &ask.cart {
                 if let Some(category) = self.catalog.category_at(item, self.category_levels()) {
@@ -285,7 +281,9 @@ impl Bundle {
         let (history, values, unchanged) = self.history_with(ask);
         let history = History { items: &history, values: &values, user: unchanged.then_some(ask.user).flatten() };
         let mut gate = Gate::new(self, &ask.filter, ask.filter.exclude.clone());
-        gate.allowed.intersect(&Bitmap::of(self.items.len(), |item| items.contains(&item)));
+        let mut given = Bitmap::filled(self.items.len(), false);
+        items.iter().for_each(|&item| given.insert(item));
+        gate.allowed.intersect(&given);
         let asked: Vec<u32> = gate.allowed.iter().filter(|&item| gate.eligible(&gate.allowed).contains(item)).collect();
         let mut top = TopK::new(ask.k);
         for (&item, score) in asked.iter().zip(self.personal().score(history, &asked)) {
@@ -316,11 +314,32 @@ impl Bundle {
         (sums.keys().copied().collect(), sums.values().copied().collect(), false)
     }
 
-    /// Items that serve the same need as `item`: the same category path, and not bought together more often than by chance.
-    fn substitutes(&self, item: u32) -> Vec<u32> {
-        let Some(path) = self.catalog.category.get(item) else { return Vec::new() };
-        let same = self.in_category(path).iter().copied().filter(|&other| other != item);
-        same.filter(|&other| self.complements().lift(item, other).is_none_or(|lift| lift <= 1.0)).collect()
+    /// Items that serve the same need as one of a cart: the same category path, and not bought together with it more often
+    /// than by chance. O(cart · neighbours + items of the categories).
+    fn substitutes(&self, cart: &[u32]) -> Vec<u32> {
+        let mut by_path: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for &item in cart {
+            if let Some(path) = self.catalog.category.get(item) {
+                by_path.entry(path).or_default().push(item);
+            }
+        }
+        let mut substitutes = Vec::new();
+        for (path, held) in by_path {
+            // With how many of the cart's items of this category an item is bought more often than by chance.
+            let mut together: BTreeMap<u32, usize> = BTreeMap::new();
+            for &item in &held {
+                for (other, lift) in self.complements().lifts(item) {
+                    if lift > 1.0 {
+                        *together.entry(other).or_default() += 1;
+                    }
+                }
+            }
+            let needed = held.len();
+            substitutes.extend(
+                self.in_category(path).iter().copied().filter(|other| together.get(other).is_none_or(|&count| count < needed)),
+            );
+        }
+        substitutes
     }
 }
 

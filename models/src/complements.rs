@@ -292,8 +292,8 @@ impl ComplementsModel {
         self.neighbours.row(item)
     }
 
-    /// How many times more often than by chance two items share an order; `None` below the support.
-    pub fn lift(&self, a: u32, b: u32) -> Option<f32> {
-        self.neighbours.range(a).find(|&at| self.neighbours.items[at] == b).map(|at| self.lift[at])
+    /// The stored neighbours of an item with how many times more often than by chance they share its orders.
+    pub fn lifts(&self, item: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
+        self.neighbours.range(item).map(|at| (self.neighbours.items[at], self.lift[at]))
     }
 }

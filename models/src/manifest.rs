@@ -55,6 +55,8 @@ pub struct Counts {
     pub users: usize,
     /// Items, those of the catalogue without events included.
     pub items: usize,
+    /// Rows of the user × item matrix: the users, or the orders of a log that names no users.
+    pub rows: usize,
     /// Cells of the user × item matrix.
     pub interactions: usize,
     /// Orders.

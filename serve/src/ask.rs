@@ -86,8 +86,7 @@ fn price(field: &'static str, money: &Option<Money>) -> Result<Option<f32>, Serv
     Ok(Some(money.to_price()))
 }
 
-/// The gate of a request.
-pub fn filter(bundle: &Bundle, filter: Option<&Filter>) -> Result<ItemFilter, ServeError> {
+fn filter(bundle: &Bundle, filter: Option<&Filter>, unknown: &mut Vec<String>) -> Result<ItemFilter, ServeError> {
     let Some(filter) = filter else { return Ok(ItemFilter::default()) };
     check_len("filter.exclude_item_ids", filter.exclude_item_ids.len())?;
     check_len("filter.categories", filter.categories.len())?;
@@ -106,24 +105,36 @@ pub fn filter(bundle: &Bundle, filter: Option<&Filter>) -> Result<ItemFilter, Se
         let what = format!("{high} beside min_price in {low}: expected one currency; Aisle does not convert");
         return Err(ServeError::Invalid { field: "filter.max_price.currency_code", what });
     }
+    let excluded = known(bundle, filter.exclude_item_ids.iter().map(String::as_str));
+    unknown.extend(excluded.unknown);
     Ok(ItemFilter {
-        categories: filter.categories.clone(),
-        exclude_categories: filter.exclude_categories.clone(),
+        categories: filter.categories.iter().map(|path| aisle_data::tidy(path)).collect(),
+        exclude_categories: filter.exclude_categories.iter().map(|path| aisle_data::tidy(path)).collect(),
         min_price,
         max_price,
         currency: low.or(high),
         include_unavailable: filter.include_unavailable,
-        exclude: known(bundle, filter.exclude_item_ids.iter().map(String::as_str)).rows,
+        exclude: excluded.rows,
     })
 }
 
-/// The gate of a request that may leave out what a user bought before.
-pub fn filter_for(bundle: &Bundle, found: Option<&Filter>, user: Option<u32>) -> Result<ItemFilter, ServeError> {
-    let mut gate = filter(bundle, found)?;
-    if let Some(user) = user {
-        gate.exclude.extend(bundle.bought(user));
+/// Whose gate: what a user bought before may be left out, and ids that the version does not know go to `unknown`.
+pub struct Gatekeeper<'a> {
+    /// The user whose purchases are left out.
+    pub without_bought: Option<u32>,
+    /// Ids without a row.
+    pub unknown: &'a mut Vec<String>,
+}
+
+impl Gatekeeper<'_> {
+    /// The gate of a request.
+    pub fn filter(self, bundle: &Bundle, asked: Option<&Filter>) -> Result<ItemFilter, ServeError> {
+        let mut gate = filter(bundle, asked, self.unknown)?;
+        if let Some(user) = self.without_bought {
+            gate.exclude.extend(bundle.bought(user));
+        }
+        Ok(gate)
     }
-    Ok(gate)
 }
 
 /// A price band, if the request asks for one.

@@ -52,6 +52,18 @@ pub enum ServeError {
         /// The limit.
         limit: usize,
     },
+    /// An alias moved in the registry, and this server cannot follow.
+    #[error(
+        "alias '{alias}' now points at {version}, which this server cannot serve: {why}; what served before keeps serving here"
+    )]
+    NotServed {
+        /// The alias.
+        alias: String,
+        /// The version it points at.
+        version: String,
+        /// Why it is refused here.
+        why: String,
+    },
     /// A version needs more memory than is free.
     #[error("version {version} needs about {needed} MiB and {free} MiB are free: the version before keeps serving")]
     NoMemory {

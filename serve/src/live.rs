@@ -46,6 +46,8 @@ struct Ledger {
     seen: Option<BTreeSet<String>>,
     /// Refused versions.
     refused: BTreeMap<String, Refused>,
+    /// What the alias file says.
+    wanted: BTreeMap<String, String>,
     /// A version that a client asked to load.
     pinned: Option<String>,
     /// Versions out of service whose last request may still run.
@@ -62,6 +64,8 @@ pub struct Live {
     split: Split,
     routes: ArcSwap<Routes>,
     ledger: Mutex<Ledger>,
+    /// One change of the routes at a time: a slow look at the registry must not undo a quick one.
+    turn: Mutex<()>,
 }
 
 /// A version as the server sees it.
@@ -83,7 +87,15 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Live {
     /// For one model of a registry; without a name, for its only model.
     pub fn new(registry: Registry, model: Option<String>, alias: String, split: Split) -> Self {
-        Self { registry, configured: model, alias, split, routes: ArcSwap::default(), ledger: Mutex::default() }
+        Self {
+            registry,
+            configured: model,
+            alias,
+            split,
+            routes: ArcSwap::default(),
+            ledger: Mutex::default(),
+            turn: Mutex::default(),
+        }
     }
 
     /// The registry.
@@ -125,9 +137,9 @@ impl Live {
         Err(ServeError::UnknownModel { asked: asked.into(), served })
     }
 
-    /// Whether any version answers.
+    /// Whether the alias that the server follows has a version that answers.
     pub fn is_ready(&self) -> bool {
-        !self.routes.load().by_alias.is_empty()
+        self.routes.load().by_alias.contains_key(&self.alias)
     }
 
     /// The version for a request by alias, by version, or by the split of its user. Wait-free.
@@ -156,9 +168,13 @@ impl Live {
             None => {
                 drop(routes);
                 self.model()?;
-                let why = match held(&self.ledger).refused.values().next() {
-                    Some(refused) => refused.reason.clone(),
+                let ledger = held(&self.ledger);
+                let why = match ledger.wanted.get(&self.alias) {
                     None => format!("no alias '{}' points at a version", self.alias),
+                    Some(version) => match ledger.refused.get(version) {
+                        Some(refused) => refused.reason.clone(),
+                        None => format!("version {version} is being loaded"),
+                    },
                 };
                 Err(ServeError::NotReady { why, alias: self.alias.clone() })
             }
@@ -180,8 +196,10 @@ impl Live {
     }
 
     fn try_refresh(&self) -> Result<(), ServeError> {
+        let _turn = held(&self.turn);
         let model = self.model()?;
         let aliases = self.registry.aliases(&model)?;
+        held(&self.ledger).wanted = aliases.aliases.iter().map(|(alias, target)| (alias.clone(), target.version.clone())).collect();
         self.look_at_new_versions(&model)?;
         let before = self.routes.load_full();
         let mut loaded: BTreeMap<String, Arc<Bundle>> = BTreeMap::new();
@@ -203,15 +221,17 @@ impl Live {
             warn!("no alias is left in the registry; the versions in service stay");
             return Ok(());
         }
-        if let Some(pinned) = held(&self.ledger).pinned.clone()
-            && let Some(bundle) = before.by_version.get(&pinned)
-        {
-            loaded.entry(pinned).or_insert_with(|| bundle.clone());
+        let pinned = held(&self.ledger).pinned.clone();
+        if let Some(pinned) = pinned.filter(|pinned| !loaded.contains_key(pinned)) {
+            let known = before.by_version.get(&pinned).cloned();
+            if let Some(bundle) = known.or_else(|| self.admit(&model, &pinned).ok()) {
+                loaded.insert(pinned, bundle);
+            }
         }
         let versions = |routes: &BTreeMap<String, Arc<Bundle>>| -> Vec<(String, String)> {
             routes.iter().map(|(alias, bundle)| (alias.clone(), bundle.version.clone())).collect()
         };
-        let changed = versions(&before.by_alias) != versions(&by_alias) || before.by_version.len() != loaded.len();
+        let changed = versions(&before.by_alias) != versions(&by_alias) || before.by_version.keys().ne(loaded.keys());
         if changed {
             for (alias, bundle) in &by_alias {
                 let old = before.by_alias.get(alias).map(|bundle| bundle.version.as_str());
@@ -245,8 +265,8 @@ impl Live {
         let Some(before) = before else { return Ok(()) };
         for version in names.difference(&before) {
             let loaded = self.routes.load().by_version.contains_key(version);
-            if !loaded && let Err(error) = self.registry.verify(model, version) {
-                self.refuse(version, &error.into());
+            if !loaded && let Err(error) = self.load(model, version) {
+                self.refuse(version, &error);
             }
         }
         held(&self.ledger).refused.retain(|version, _| names.contains(version));
@@ -305,38 +325,31 @@ impl Live {
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn pin(&self, version: &str) -> Result<Arc<Bundle>, ServeError> {
+    pub fn pin(&self, version: &str) -> Result<(), ServeError> {
         let model = self.model()?;
-        let known = self.routes.load().by_version.get(version).cloned();
-        let bundle = match known {
-            Some(bundle) => bundle,
-            None => {
-                held(&self.ledger).refused.remove(version);
-                self.admit(&model, version)?
-            }
+        let before = {
+            let mut ledger = held(&self.ledger);
+            ledger.refused.remove(version);
+            ledger.pinned.replace(version.into())
         };
-        held(&self.ledger).pinned = Some(version.into());
-        self.routes.rcu(|routes| {
-            let mut by_version = routes.by_version.clone();
-            by_version.insert(version.into(), bundle.clone());
-            Routes { by_alias: routes.by_alias.clone(), by_version }
-        });
         self.refresh();
-        Ok(bundle)
+        if self.routes.load().by_version.contains_key(version) {
+            return Ok(());
+        }
+        // The refusal in its own words; the version pinned before stays.
+        held(&self.ledger).pinned = before;
+        held(&self.ledger).refused.remove(version);
+        self.admit(&model, version).map(|_| ())
     }
 
     /// Points an alias and serves it before returning. Blocking.
     ///
     /// # Errors
-    /// Why the version is refused; nothing has then moved.
+    /// Why the version is refused; nothing has then moved. [`ServeError::NotServed`] if it moved and cannot be served here.
     pub fn set_alias(&self, alias: &str, version: &str) -> Result<Aliases, ServeError> {
         let model = self.model()?;
         match self.registry.set_alias(&model, alias, version) {
-            Ok(aliases) => {
-                held(&self.ledger).refused.remove(version);
-                self.refresh();
-                Ok(aliases)
-            }
+            Ok(aliases) => self.follow(alias, aliases),
             Err(error) => {
                 let error = ServeError::from(error);
                 if matches!(&error, ServeError::Model(ModelError::Damaged { .. } | ModelError::GoldenMismatch { .. })) {
@@ -351,10 +364,22 @@ impl Live {
     ///
     /// # Errors
     /// [`ModelError::NoEarlierVersion`], or why the earlier version is refused; nothing has then moved.
+    /// [`ServeError::NotServed`] if it moved and cannot be served here.
     pub fn rollback(&self, alias: &str) -> Result<Aliases, ServeError> {
         let aliases = self.registry.rollback(&self.model()?, alias)?;
+        self.follow(alias, aliases)
+    }
+
+    /// Serves what an alias was just pointed at.
+    fn follow(&self, alias: &str, aliases: Aliases) -> Result<Aliases, ServeError> {
+        let version = aliases.aliases.get(alias).map(|entry| entry.version.clone()).unwrap_or_default();
+        held(&self.ledger).refused.remove(&version);
         self.refresh();
-        Ok(aliases)
+        let ledger = held(&self.ledger);
+        match ledger.refused.get(&version) {
+            None => Ok(aliases),
+            Some(refused) => Err(ServeError::NotServed { alias: alias.into(), version, why: refused.reason.clone() }),
+        }
     }
 
     /// The state of a version here.

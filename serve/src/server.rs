@@ -76,12 +76,14 @@ impl Running {
 
         let reflection =
             |set: &'static [u8]| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
+        let recommendations =
+            Recommendations::new(live.clone(), config.max_concurrent_requests).context("starting the scoring threads")?;
         let router = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(60)))
             .add_service(health_service)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)
-            .add_service(RecommendationServiceServer::new(Recommendations::new(live.clone(), config.max_concurrent_requests)))
+            .add_service(RecommendationServiceServer::new(recommendations))
             .add_service(ModelServiceServer::new(Models::new(live.clone())));
         let mut until = stopped;
         let down = async move {

@@ -21,6 +21,7 @@ fn classify(error: &ServeError) -> (Code, &'static str, Option<Duration>) {
         ServeError::Invalid { .. } => (Code::InvalidArgument, "INVALID_FIELD", None),
         ServeError::Overloaded { .. } => (Code::ResourceExhausted, "OVERLOADED", Some(Duration::from_millis(50))),
         ServeError::NoMemory { .. } => (Code::FailedPrecondition, "INSUFFICIENT_MEMORY", None),
+        ServeError::NotServed { .. } => (Code::FailedPrecondition, "VERSION_NOT_SERVED", None),
         ServeError::Internal(_) => (Code::Internal, "INTERNAL", None),
         ServeError::Model(model) => match model {
             ModelError::NotFound { .. } => (Code::NotFound, "NOT_FOUND", None),

@@ -99,7 +99,7 @@ enum Command {
         /// Seed of the draws.
         #[arg(long, default_value_t = 42)]
         seed: u64,
-        /// Write the best settings as a config file.
+        /// Write the config of this run with the best settings in it.
         #[arg(long, value_name = "CONFIG")]
         out: Option<PathBuf>,
     },
@@ -295,7 +295,7 @@ pub fn run(cli: Cli) -> Result<()> {
             let trials = tune::run(&data, &settings, trials as usize, &metric, seed)?;
             print!("{}", tune::render(&trials, &metric));
             if let (Some(path), Some(best)) = (out, trials.first()) {
-                std::fs::write(&path, tune::config(settings.algorithm, best))
+                std::fs::write(&path, tune::config(&settings, best)?)
                     .with_context(|| format!("cannot write {}", path.display()))?;
                 eprintln!("the best settings are in {}", path.display());
             }

@@ -55,6 +55,9 @@ pub struct Settings {
     pub cross_sell: Complements,
     /// `[upsell]`.
     pub upsell: Upsell,
+    /// File, environment and flags as one table, before defaults.
+    #[serde(skip)]
+    pub source: Table,
 }
 
 impl Settings {
@@ -71,7 +74,9 @@ impl Settings {
                 text.parse::<Table>().with_context(|| format!("{} is not a TOML config", path.display()))?
             }
         };
-        for (name, value) in std::env::vars() {
+        let text =
+            |(name, value): (std::ffi::OsString, std::ffi::OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        for (name, value) in std::env::vars_os().filter_map(text) {
             if let Some((section, key)) = name.strip_prefix("AISLE_").and_then(|rest| rest.split_once("__")) {
                 let section = section.to_lowercase().replace('_', "-");
                 put(&mut table, &section, &key.to_lowercase(), &value).with_context(|| format!("environment variable {name}"))?;
@@ -88,11 +93,13 @@ impl Settings {
             let (section, key) = key.trim().split_once('.').unwrap_or((&section, key.trim()));
             put(&mut table, section, key, value.trim()).with_context(|| format!("--set {pair}"))?;
         }
-        let settings: Settings = Value::Table(table).try_into().with_context(|| match file {
+        let source = table.clone();
+        let mut settings: Settings = Value::Table(table).try_into().with_context(|| match file {
             Some(path) => format!("a setting of {}, the environment or --set is not known or has the wrong type", path.display()),
             None => "a setting of the environment or --set is not known or has the wrong type".to_string(),
         })?;
         settings.data().validate()?;
+        settings.source = source;
         Ok(settings)
     }
 
@@ -122,7 +129,7 @@ impl Settings {
 }
 
 /// Puts one value into a section; it is read as TOML where it is, and as a string where it is not.
-fn put(table: &mut Table, section: &str, key: &str, value: &str) -> Result<()> {
+pub(crate) fn put(table: &mut Table, section: &str, key: &str, value: &str) -> Result<()> {
     let parsed = format!("v = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
     let value = parsed.unwrap_or_else(|| Value::String(value.into()));
     let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));

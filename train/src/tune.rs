@@ -2,7 +2,7 @@
 
 use crate::evaluate::{self, Parts, mix};
 use crate::report::table;
-use crate::settings::{Algorithm, Settings};
+use crate::settings::{Algorithm, Settings, put};
 use aisle_data::{Dataset, NONE, Split};
 use aisle_models::Measure;
 use anyhow::{Result, bail};
@@ -38,7 +38,11 @@ fn draw(algorithm: Algorithm, settings: &Settings, trial: usize, seed: u64) -> (
         state = mix(state);
         (state >> 11) as f64 / (1u64 << 53) as f64
     };
-    let mut log_uniform = |low: f64, high: f64| (low.ln() + uniform() * (high / low).ln()).exp();
+    // Three digits: a search knows no more, and a reader wants no more.
+    let mut log_uniform = |low: f64, high: f64| {
+        let drawn = (low.ln() + uniform() * (high / low).ln()).exp();
+        format!("{drawn:.2e}").parse::<f64>().unwrap_or(drawn)
+    };
     let pairs = match algorithm {
         Algorithm::Als => {
             if trial > 0 {
@@ -48,8 +52,8 @@ fn draw(algorithm: Algorithm, settings: &Settings, trial: usize, seed: u64) -> (
             }
             let als = &drawn.als;
             vec![
-                format!("regularization={:.6}", als.regularization),
-                format!("alpha={:.6}", als.alpha),
+                format!("regularization={}", als.regularization),
+                format!("alpha={}", als.alpha),
                 format!("iterations={}", als.iterations),
             ]
         }
@@ -66,13 +70,13 @@ fn draw(algorithm: Algorithm, settings: &Settings, trial: usize, seed: u64) -> (
             let knn = &drawn.item_knn;
             let measure =
                 serde_json::to_value(knn.measure).ok().and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default();
-            vec![format!("measure=\"{measure}\""), format!("neighbours={}", knn.neighbours), format!("shrink={:.3}", knn.shrink)]
+            vec![format!("measure=\"{measure}\""), format!("neighbours={}", knn.neighbours), format!("shrink={}", knn.shrink)]
         }
         Algorithm::Popular => {
             if trial > 0 {
                 drawn.popular.half_life_days = log_uniform(2.0, 720.0) as f32;
             }
-            vec![format!("half_life_days={:.1}", drawn.popular.half_life_days)]
+            vec![format!("half_life_days={}", drawn.popular.half_life_days)]
         }
     };
     (drawn, pairs)
@@ -111,8 +115,17 @@ pub fn render(trials: &[Trial], metric: &str) -> String {
     table(&["settings", metric, "fit"], &rows)
 }
 
-/// The best trial as a config section.
-pub fn config(algorithm: Algorithm, trial: &Trial) -> String {
-    let lines: Vec<String> = trial.pairs.iter().map(|pair| pair.replacen('=', " = ", 1)).collect();
-    format!("algorithm = \"{0}\"\n\n[{0}]\n{1}\n", algorithm.name(), lines.join("\n"))
+/// The config of the run with the best trial's settings in it.
+///
+/// # Errors
+/// If the config cannot be written as TOML.
+pub fn config(settings: &Settings, trial: &Trial) -> Result<String> {
+    let algorithm = settings.algorithm.name();
+    let mut table = settings.source.clone();
+    table.insert("algorithm".into(), toml::Value::String(algorithm.into()));
+    for pair in &trial.pairs {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        put(&mut table, algorithm, key, value)?;
+    }
+    Ok(toml::to_string(&table)?)
 }
