@@ -159,6 +159,11 @@ impl Interactions {
         self.by_item.rows()
     }
 
+    /// Columns with at least one entry.
+    pub fn items_with_users(&self) -> usize {
+        self.by_item.offsets.windows(2).filter(|pair| pair[1] > pair[0]).count()
+    }
+
     /// Entries.
     pub fn nnz(&self) -> usize {
         self.by_user.nnz()

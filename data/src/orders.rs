@@ -12,7 +12,7 @@ const DAY_MS: i64 = 86_400_000;
 pub enum GroupedBy {
     /// `order_id` or `session_id` of purchases.
     Order,
-    /// Purchases of one user on one day: the log has no order id.
+    /// What one user bought (in a log without purchases: did) on one day: the log has no order id.
     UserDay,
     /// Sessions of whatever events: the log has no purchases.
     Session,
@@ -34,20 +34,20 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Groups the log's purchases; in a log without purchases, the events of each session.
+    /// Groups the log's purchases; in a log without purchases, all events but returns.
     pub fn of(log: &EventLog) -> Self {
         let has_purchases = log.types.iter().any(|kind| kind.role == EventRole::Purchase && kind.rows > 0);
         let has_orders = log.order.iter().any(|&order| order != NONE);
         let grouped_by = match (has_purchases, has_orders) {
             (true, true) => GroupedBy::Order,
-            (true, false) => GroupedBy::UserDay,
-            (false, _) => GroupedBy::Session,
+            (false, true) => GroupedBy::Session,
+            (_, false) => GroupedBy::UserDay,
         };
         // (group, part of the group, item, time): a user-day is the pair (user, day).
         let mut lines: Vec<(u32, i64, u32, i64, u32)> = (0..log.len())
-            .filter(|&event| match grouped_by {
-                GroupedBy::Session => log.type_of(event).role != EventRole::Return,
-                _ => log.type_of(event).role == EventRole::Purchase,
+            .filter(|&event| match has_purchases {
+                true => log.type_of(event).role == EventRole::Purchase,
+                false => log.type_of(event).role != EventRole::Return,
             })
             .filter_map(|event| {
                 let (group, day) = match grouped_by {

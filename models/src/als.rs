@@ -11,7 +11,7 @@ use crate::recommend::{Fit, History, Recommend, Training, Watch};
 use crate::top_k::Scored;
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
-use aisle_data::Csr;
+use aisle_data::{Csr, Interactions};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -48,7 +48,7 @@ pub struct Als {
     pub factors: usize,
     /// λ ≥ 0.
     pub regularization: f32,
-    /// α₀ > 0: the weight of every cell, observed or not.
+    /// α₀: the weight of every cell, observed or not. 0 = automatic, see [`Als::resolved`].
     pub alpha: f32,
     /// ν from 0 to 1: how much stronger frequent rows are regularised.
     pub nu: f32,
@@ -62,7 +62,7 @@ pub struct Als {
 
 impl Default for Als {
     fn default() -> Self {
-        Self { factors: 64, regularization: 0.003, alpha: 0.01, nu: 1.0, scaling: Scaling::Log, iterations: 10, seed: 42 }
+        Self { factors: 64, regularization: 0.006, alpha: 0.0, nu: 1.0, scaling: Scaling::Log, iterations: 10, seed: 42 }
     }
 }
 
@@ -77,8 +77,8 @@ impl Als {
         if !(self.regularization.is_finite() && self.regularization >= 0.0) {
             return wrong("regularization", self.regularization.to_string(), "a number of 0 or more");
         }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return wrong("alpha", self.alpha.to_string(), "a number above 0");
+        if !(self.alpha.is_finite() && self.alpha >= 0.0) {
+            return wrong("alpha", self.alpha.to_string(), "a number above 0, or 0 for automatic");
         }
         if !(0.0..=1.0).contains(&self.nu) {
             return wrong("nu", self.nu.to_string(), "0 to 1");
@@ -87,6 +87,16 @@ impl Als {
             return wrong("iterations", self.iterations.to_string(), "1 to 1000");
         }
         Ok(())
+    }
+
+    /// With the automatic α₀ replaced by 20 × the share of observed cells: the unobserved cells of a row then weigh some 20 times
+    /// what its observed ones do. On validation parts of gowalla, Complete Journey and Online Retail the best of a
+    /// random search lay between 13 and 30 times, while the best α₀ itself differed by a factor of 20.
+    pub fn resolved(&self, interactions: &Interactions) -> Self {
+        let cells = interactions.users() as f64 * interactions.items_with_users() as f64;
+        let share = interactions.nnz() as f64 / cells.max(1.0);
+        let alpha = if self.alpha > 0.0 { self.alpha } else { (20.0 * share).clamp(1e-4, 1.0) as f32 };
+        Self { alpha, ..self.clone() }
     }
 
     /// Bytes that a fit takes beside the data: factors with their padding, and scratch per thread.
@@ -255,6 +265,12 @@ impl Fit for Als {
 
     fn fit(&self, training: &Training, watch: &dyn Watch) -> Result<AlsModel> {
         self.validate()?;
+        self.resolved(training.interactions).fit_resolved(training, watch)
+    }
+}
+
+impl Als {
+    fn fit_resolved(&self, training: &Training, watch: &dyn Watch) -> Result<AlsModel> {
         let data = training.interactions;
         if data.nnz() == 0 {
             return Err(ModelError::NothingToLearn { model: "als", why: "no user has a positive interaction".into() });

@@ -219,7 +219,7 @@ fn nonsense_is_refused_with_the_range() {
     let training = made.training();
     for wrong in [
         Als { factors: 0, ..als() },
-        Als { alpha: 0.0, ..als() },
+        Als { alpha: -1.0, ..als() },
         Als { regularization: f32::NAN, ..als() },
         Als { iterations: 0, ..als() },
     ] {

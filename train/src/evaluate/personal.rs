@@ -96,7 +96,10 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
     let progress = Progress::new();
     let mut rows = Vec::new();
     for &algorithm in algorithms {
-        let chosen = settings.personal(algorithm);
+        let mut chosen = settings.personal(algorithm);
+        if let Personal::Als(als) = &mut chosen {
+            *als = als.resolved(&interactions);
+        }
         let (model, fit_seconds, epoch_seconds) = fit(&chosen, &training, &progress)?;
         let began = Instant::now();
         let mut answers: Vec<Vec<Scored>> = Vec::with_capacity(questions.len());
