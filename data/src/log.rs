@@ -176,7 +176,8 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
             let time = fields.time.as_ref().map(|name| Moments::of(file, batch, name, unit)).transpose()?;
             let (quantity, price) = (number(&fields.quantity)?, number(&fields.price)?);
             let drops = drop_columns(&config.clean.drop_events, |column| Texts::of(file, batch, column))?;
-            let mut buffer = String::new();
+            let (mut buffer, mut user_buffer, mut order_buffer, mut session_buffer) =
+                (String::new(), String::new(), String::new(), String::new());
             for row in 0..batch.num_rows() {
                 report.rows += 1;
                 let at = first_row + row as u64;
@@ -245,20 +246,10 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
                     }
                     Some(units) => units.abs(),
                 };
-                let user_row = match user.as_ref().and_then(|texts| texts.at(row, &mut buffer)) {
-                    Some(id) => users.intern(id),
-                    None => NONE,
-                };
-                // A session may have the id of an order: sessions have a namespace of their own.
-                let order_id = order.as_ref().and_then(|texts| texts.at(row, &mut buffer));
-                let order_row = match order_id {
-                    Some(id) => orders.intern(id),
-                    None => match session.as_ref().and_then(|texts| texts.at(row, &mut buffer)) {
-                        Some(id) => orders.intern(&format!("session\0{id}")),
-                        None => NONE,
-                    },
-                };
-                if user_row == NONE && order_row == NONE {
+                let user_id = user.as_ref().and_then(|texts| texts.at(row, &mut user_buffer));
+                let order_id = order.as_ref().and_then(|texts| texts.at(row, &mut order_buffer));
+                let session_id = session.as_ref().and_then(|texts| texts.at(row, &mut session_buffer));
+                if user_id.is_none() && order_id.is_none() && session_id.is_none() {
                     aside(Reason::NullOwner);
                     continue;
                 }
@@ -279,6 +270,13 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
                         }
                     },
                     _ => item_ids.intern(item_id),
+                };
+                let user_row = user_id.map_or(NONE, |id| users.intern(id));
+                // A session may have the id of an order: sessions have a namespace of their own.
+                let order_row = match (order_id, session_id) {
+                    (Some(id), _) => orders.intern(id),
+                    (None, Some(id)) => orders.intern(&format!("session\0{id}")),
+                    (None, None) => NONE,
                 };
                 log.types[kind_number as usize].rows += 1;
                 log.item.push(item_row);

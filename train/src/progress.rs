@@ -56,7 +56,7 @@ impl Watch for Progress {
         }
         self.bar.set_position(done as u64);
         let due = state.told.elapsed() >= Duration::from_secs(5);
-        if !self.terminal && total > 1 && done > 1 && due {
+        if !self.terminal && total > 1 && done > 1 && done < total && due {
             let elapsed = state.began.elapsed().as_secs_f64();
             let each = elapsed / (done - 1) as f64;
             eprintln!("{stage}: {done}/{total}, {each:.2} s each, {:.0} s left", each * (total - done) as f64);

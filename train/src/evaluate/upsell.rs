@@ -60,7 +60,7 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
         let path = catalog.category.get(anchor).unwrap_or_default();
         let own = bundle.in_category(path).iter().any(|&other| other != anchor && comparable(anchor, other));
         match own {
-            true => category[item as usize] == category[anchor as usize],
+            true => bundle.in_category(path).binary_search(&item).is_ok(),
             false => catalog.category_at(item, 1) == catalog.category_at(anchor, 1),
         }
     };
