@@ -17,7 +17,7 @@ impl std::str::FromStr for Device {
         match name {
             "cpu" => Ok(Device::Cpu),
             "cuda" => Err(ModelError::NoCuda),
-            other => Err(ModelError::Hyperparameter { name: "device".into(), found: other.into(), expected: "cpu or cuda".into() }),
+            other => Err(ModelError::Hyperparameter { name: "device".into(), found: other.into(), expected: "cpu".into() }),
         }
     }
 }

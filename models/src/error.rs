@@ -36,10 +36,8 @@ pub enum ModelError {
         /// The regularisation in force.
         regularization: f32,
     },
-    /// CUDA was asked of a build without it.
-    #[error(
-        "device 'cuda' was asked for, but this build has no CUDA: use --device cpu, or build with --features cuda on a machine with CUDA"
-    )]
+    /// CUDA was asked of a build that does not have it.
+    #[error("device 'cuda' was asked for, and this version of Aisle computes on the CPU only: use --device cpu")]
     NoCuda,
     /// The operating system refused.
     #[error("{doing} {}: {source}", path.display())]

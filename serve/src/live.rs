@@ -218,8 +218,7 @@ impl Live {
         }
         // Losing the alias file must not empty the server.
         if by_alias.is_empty() && !before.by_alias.is_empty() {
-            warn!("no alias is left in the registry; the versions in service stay");
-            return Ok(());
+            return Err(ServeError::NotReady { why: "no alias is left in the registry".into(), alias: self.alias.clone() });
         }
         let pinned = held(&self.ledger).pinned.clone();
         if let Some(pinned) = pinned.filter(|pinned| !loaded.contains_key(pinned)) {
@@ -376,9 +375,10 @@ impl Live {
         held(&self.ledger).refused.remove(&version);
         self.refresh();
         let ledger = held(&self.ledger);
-        match ledger.refused.get(&version) {
+        let trouble = Some(&ledger.trouble).filter(|trouble| !trouble.is_empty());
+        match ledger.refused.get(&version).map(|refused| &refused.reason).or(trouble) {
             None => Ok(aliases),
-            Some(refused) => Err(ServeError::NotServed { alias: alias.into(), version, why: refused.reason.clone() }),
+            Some(why) => Err(ServeError::NotServed { alias: alias.into(), version, why: why.clone() }),
         }
     }
 

@@ -197,7 +197,7 @@ struct RunArgs {
     /// Threads; 0 = all cores. The result does not depend on it.
     #[arg(long, default_value_t = 0, env = "AISLE_THREADS")]
     threads: usize,
-    /// Where to compute: cpu or cuda.
+    /// Where to compute: cpu, at present.
     #[arg(long, default_value = "cpu", env = "AISLE_DEVICE")]
     device: Device,
 }

@@ -202,7 +202,7 @@ fn mistakes_are_told_with_the_way_out() {
         (vec!["inspect", "--events", "nothing.parquet"], "no Parquet file at nothing.parquet"),
         (fit(&sample, &["--set", "factor=3"]), "factors"),
         (fit(&sample, &["--set", "factors=0"]), "1 to 1024"),
-        (fit(&sample, &["--device", "cuda"]), "--features cuda"),
+        (fit(&sample, &["--device", "cuda"]), "--device cpu"),
         (vec!["versions", "--registry", "registry", "--model", "shop"], "no version"),
         (vec!["evaluate", "--events", &sample[1], "--split", "random"], "time:0.9"),
         (vec!["inspect", "--events", &sample[5]], "not a readable Parquet file"),
