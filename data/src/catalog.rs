@@ -284,12 +284,9 @@ pub(crate) fn read_items(source: &Source, config: &DataConfig) -> Result<ReadIte
                 let catalog = &mut read.catalog;
                 let words: Vec<String> = titles.iter().filter_map(|texts| texts.at(row, &mut other).map(str::to_string)).collect();
                 catalog.title.push((!words.is_empty()).then(|| words.join(", ")).as_deref());
-                let levels: Vec<String> = categories
-                    .iter()
-                    .filter_map(|paths| paths[row].as_deref().map(tidy))
-                    .filter(|level| !level.is_empty())
-                    .collect();
-                catalog.category.push((!levels.is_empty()).then(|| levels.join(" > ")).as_deref());
+                let levels: Vec<&str> = categories.iter().filter_map(|paths| paths[row].as_deref()).collect();
+                let path = tidy(&levels.join(" > "));
+                catalog.category.push((!path.is_empty()).then_some(path.as_str()));
                 let price = prices.first().and_then(|numbers| numbers.at(row));
                 catalog.price.push(match price {
                     Some(price) if price > 0.0 && price.is_finite() => price as f32,

@@ -209,6 +209,13 @@ pub(crate) enum EpochUnit {
 }
 
 impl DataConfig {
+    /// What an event type means to an order, and the confidence of one event: as its rule says, else as its name suggests.
+    pub fn meaning(&self, event_type: &str) -> (EventRole, f32) {
+        let rule = self.events.get(event_type);
+        let role = rule.and_then(|rule| rule.role).unwrap_or_else(|| EventRole::of(event_type));
+        (role, rule.and_then(|rule| rule.weight).unwrap_or_else(|| role.default_weight()))
+    }
+
     /// Checks every range once; what passes here is not checked again.
     ///
     /// # Errors

@@ -222,7 +222,6 @@ fn duplicates(data: &Dataset) -> u64 {
 }
 
 fn tasks(facts: &Inspection, data: &Dataset) -> Vec<TaskFacts> {
-    let has_purchases = facts.event_types.iter().any(|kind| kind.role == EventRole::Purchase);
     let many = |count: usize, what: &str| format!("{count} {what}");
     let personal = match facts.users {
         0 => TaskFacts { task: "personal", served: false, because: "no event names a user (user_id)".into() },
@@ -253,7 +252,7 @@ fn tasks(facts: &Inspection, data: &Dataset) -> Vec<TaskFacts> {
         TaskFacts { task: "upsell", served: false, because: format!("no {} of items (items file)", missing.join(" and no ")) }
     };
     let similar = TaskFacts { task: "similar", served: true, because: many(facts.items, "items with events") };
-    let popular = match (has_purchases, facts.first_day.is_some()) {
+    let popular = match (data.log.has_purchases(), facts.first_day.is_some()) {
         (true, true) => "purchases with dates".to_string(),
         (_, false) => "counts without dates: nothing fades".to_string(),
         (false, true) => "events with dates, no purchases".to_string(),

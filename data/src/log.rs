@@ -346,13 +346,12 @@ fn type_number(types: &mut Vec<EventType>, name: &str, config: &DataConfig) -> O
     if types.len() == 255 {
         return None;
     }
-    let rule = config.events.get(name).cloned().unwrap_or_default();
-    let role = rule.role.unwrap_or_else(|| EventRole::of(name));
+    let (role, weight) = config.meaning(name);
     types.push(EventType {
         name: name.into(),
         role,
-        weight: rule.weight.unwrap_or_else(|| role.default_weight()),
-        half_life_days: rule.half_life_days,
+        weight,
+        half_life_days: config.events.get(name).and_then(|rule| rule.half_life_days),
         rows: 0,
     });
     Some((types.len() - 1) as u8)
@@ -387,6 +386,11 @@ impl EventLog {
     /// The type of an event.
     pub fn type_of(&self, event: usize) -> &EventType {
         &self.types[self.kind[event] as usize]
+    }
+
+    /// Whether anything was bought.
+    pub fn has_purchases(&self) -> bool {
+        self.types.iter().any(|kind| kind.role == EventRole::Purchase && kind.rows > 0)
     }
 
     /// First and last moment.

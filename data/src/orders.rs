@@ -36,7 +36,7 @@ pub struct Orders {
 impl Orders {
     /// Groups the log's purchases; in a log without purchases, all events but returns.
     pub fn of(log: &EventLog) -> Self {
-        let has_purchases = log.types.iter().any(|kind| kind.role == EventRole::Purchase && kind.rows > 0);
+        let has_purchases = log.has_purchases();
         let has_orders = log.order.iter().any(|&order| order != NONE);
         let grouped_by = match (has_purchases, has_orders) {
             (true, true) => GroupedBy::Order,

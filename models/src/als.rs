@@ -7,7 +7,8 @@
 
 use crate::index::{Eligible, Exact, Found, Index};
 use crate::kernels::{LANES, Simd, dot, gram, simd, solve, substitute};
-use crate::recommend::{Fit, History, Recommend, Training, Watch};
+use crate::recommend::{Fit, History, Recommend, Training, Watch, strongest};
+use crate::split_mix::SplitMix;
 use crate::top_k::Scored;
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
@@ -157,28 +158,6 @@ impl Side {
     /// Row-major without padding.
     fn packed(&self, factors: usize) -> Vec<f32> {
         self.values.chunks(self.width).flat_map(|row| row[..factors].iter().copied()).collect()
-    }
-}
-
-/// Sebastiano Vigna's SplitMix64: a few lines that give the same numbers everywhere, for ever.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32
-    }
-
-    /// The sum of 12 uniform numbers less 6: normal enough for a start, and free of library functions that differ.
-    fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
     }
 }
 
@@ -362,11 +341,6 @@ impl AlsModel {
     pub fn item_factor(&self, item: u32) -> &[f32] {
         &self.item_factors[item as usize * self.als.factors..][..self.als.factors]
     }
-
-    /// The exact index over the item vectors.
-    pub fn index(&self) -> &Exact {
-        &self.index
-    }
 }
 
 impl Recommend for AlsModel {
@@ -386,9 +360,7 @@ impl Recommend for AlsModel {
                     let own = &self.padded.values[source as usize * width..][..width];
                     (source, self.als.scaling.of(value) * dot(own, &weights))
                 };
-                let parts = history.items.iter().zip(history.values).map(part);
-                let best = parts.filter(|&(source, part)| part > 0.0 && source != item);
-                best.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(source, _)| source)
+                strongest(history.items.iter().zip(history.values).map(part), item)
             };
             items.iter().map(explain).collect()
         })

@@ -177,8 +177,7 @@ impl Bundle {
         let mut climb = Climb::new(self, &gate, ask.k, Rung::Personal);
         let answered: Vec<u32> = found.items.iter().map(|scored| scored.item).collect();
         let sources = self.personal().explain(history, &answered);
-        let why: BTreeMap<u32, u32> = answered.iter().zip(sources).filter_map(|(&item, source)| Some((item, source?))).collect();
-        climb.take(&found.items, |item| why.get(&item).map(|&source| Reason::BecauseOf { item: source }).into_iter().collect());
+        climb.take(&found.items, |rank, _| sources[rank].map(|item| Reason::BecauseOf { item }).into_iter().collect());
         let why = if items.is_empty() { "no history of this shopper" } else { "the personal model ranks fewer items than asked" };
         climb.fill_popular(why)
     }
@@ -195,10 +194,7 @@ impl Bundle {
             found.items.clear();
         }
         let mut climb = Climb::new(self, &gate, ask.k, Rung::Similar);
-        let scores: BTreeMap<u32, f32> = found.items.iter().map(|scored| (scored.item, scored.score)).collect();
-        climb.take(&found.items, |item| {
-            vec![Reason::Like { item: ask.item, similarity: scores.get(&item).copied().unwrap_or(0.0) }]
-        });
+        climb.take(&found.items, |_, scored| vec![Reason::Like { item: ask.item, similarity: scored.score }]);
         climb.fill_popular("nothing is known to be like this item")
     }
 
@@ -220,8 +216,8 @@ impl Bundle {
         let mut found = Found::default();
         self.complements().complete(&ask.cart, ask.k, gate.eligible(&gate.allowed), &mut found);
         let mut climb = Climb::new(self, &gate, ask.k, Rung::CrossSell);
-        climb.take(&found.items, |item| {
-            self.complements().evidence(&ask.cart, item).into_iter().take(2).map(Reason::BoughtTogether).collect()
+        climb.take(&found.items, |_, scored| {
+            self.complements().evidence(&ask.cart, scored.item).into_iter().take(2).map(Reason::BoughtTogether).collect()
         });
         let why = if ask.cart.is_empty() { "the cart holds no known item" } else { "too few items are known to go with this cart" };
         climb.fill_popular(why)
@@ -292,7 +288,7 @@ impl Bundle {
             }
         }
         let mut climb = Climb::new(self, &gate, ask.k, Rung::Personal);
-        climb.take(&top.into_sorted(), |_| Vec::new());
+        climb.take(&top.into_sorted(), |_, _| Vec::new());
         climb.fill_popular(if history.items.is_empty() {
             "no history of this shopper"
         } else {
@@ -403,9 +399,15 @@ impl<'a> Climb<'a> {
         Self { bundle, gate, k, asked, items: Vec::with_capacity(k.min(1024)) }
     }
 
-    fn take(&mut self, scored: &[Scored], reasons: impl Fn(u32) -> Vec<Reason>) {
+    fn take(&mut self, scored: &[Scored], reasons: impl Fn(usize, Scored) -> Vec<Reason>) {
         let source = self.asked;
-        self.items.extend(scored.iter().map(|&Scored { item, score }| Ranked { item, score, source, reasons: reasons(item) }));
+        let ranked = scored.iter().enumerate().map(|(rank, &scored)| Ranked {
+            item: scored.item,
+            score: scored.score,
+            source,
+            reasons: reasons(rank, scored),
+        });
+        self.items.extend(ranked);
     }
 
     fn fill_popular(mut self, why: &'static str) -> Answer {

@@ -78,16 +78,9 @@ impl Bundle {
         let interactions = Interactions::of(&log);
         let orders = Orders::of(&log);
         let training = Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog };
-        let mut parameters = parameters;
-        if let Personal::Als(als) = &mut parameters.personal {
-            // The manifest holds what was fitted, not what was left to choose.
-            *als = als.resolved(&interactions);
-        }
-        let personal: Box<dyn Recommend> = match &parameters.personal {
-            Personal::Als(als) => Box::new(als.fit(&training, watch)?),
-            Personal::ItemKnn(knn) => Box::new(knn.fit(&training, watch)?),
-            Personal::Popular(popular) => Box::new(popular.fit(&training, watch)?),
-        };
+        // The manifest holds what was fitted, not what was left to choose.
+        let parameters = Hyperparameters { personal: parameters.personal.resolved(&interactions), ..parameters };
+        let personal = parameters.personal.fit(&training, watch)?;
         let popular = parameters.popular.fit(&training, &())?;
         let complements = parameters.cross_sell.fit(&training, watch)?;
         let upsell = parameters.upsell.fit(&training, watch)?;

@@ -7,7 +7,6 @@
 use crate::index::{Eligible, Found};
 use crate::neighbours::{Names, Neighbours, Pair, check_neighbours};
 use crate::recommend::{Fit, Training, Watch};
-use crate::top_k::Scored;
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
 use aisle_data::NONE;
@@ -285,11 +284,6 @@ impl ComplementsModel {
             .collect();
         evidence.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
         evidence
-    }
-
-    /// The stored neighbours of one item.
-    pub fn of(&self, item: u32) -> impl Iterator<Item = Scored> + '_ {
-        self.neighbours.row(item)
     }
 
     /// The stored neighbours of an item with how many times more often than by chance they share its orders.

@@ -1,11 +1,13 @@
 //! `manifest.json`: what a version is, where it came from, and how to know that it is whole.
 
+use crate::Result;
 use crate::als::Als;
 use crate::complements::Complements;
 use crate::item_knn::ItemKnn;
 use crate::popular::Popular;
+use crate::recommend::{Fit, Recommend, Training, Watch};
 use crate::upsell::Upsell;
-use aisle_data::{DataConfig, Input};
+use aisle_data::{DataConfig, Input, Interactions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,6 +27,14 @@ pub enum Personal {
 }
 
 impl Personal {
+    /// With what was left to choose chosen for this matrix: what a manifest and a report hold.
+    pub fn resolved(&self, interactions: &Interactions) -> Self {
+        match self {
+            Personal::Als(als) => Personal::Als(als.resolved(interactions)),
+            settled => settled.clone(),
+        }
+    }
+
     /// The algorithm's name on the command line.
     pub fn algorithm(&self) -> &'static str {
         match self {
@@ -32,6 +42,18 @@ impl Personal {
             Personal::ItemKnn(_) => "item-knn",
             Personal::Popular(_) => "popular",
         }
+    }
+}
+
+impl Fit for Personal {
+    type Model = Box<dyn Recommend>;
+
+    fn fit(&self, training: &Training, watch: &dyn Watch) -> Result<Box<dyn Recommend>> {
+        Ok(match self {
+            Personal::Als(als) => Box::new(als.fit(training, watch)?),
+            Personal::ItemKnn(knn) => Box::new(knn.fit(training, watch)?),
+            Personal::Popular(popular) => Box::new(popular.fit(training, watch)?),
+        })
     }
 }
 

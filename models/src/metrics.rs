@@ -15,6 +15,7 @@
 //!
 //! The first six are means over queries. No negatives are sampled.
 
+use crate::split_mix::SplitMix;
 use crate::top_k::Scored;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -149,14 +150,10 @@ pub fn interval(values: &[f64], groups: &[u32]) -> (f64, f64) {
     let mut means: Vec<f64> = (0..RESAMPLES as u64)
         .into_par_iter()
         .map(|resample| {
-            let mut state = resample.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
+            let mut random = SplitMix(resample.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03);
             let (mut total, mut count) = (0.0, 0.0);
             for _ in 0..sums.len() {
-                state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-                let mut z = state;
-                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-                let draw = ((u128::from(z ^ (z >> 31)) * sums.len() as u128) >> 64) as usize;
+                let draw = ((u128::from(random.draw()) * sums.len() as u128) >> 64) as usize;
                 total += sums[draw].0;
                 count += sums[draw].1;
             }

@@ -33,7 +33,7 @@ impl Fit for Popular {
             return Err(ModelError::Hyperparameter { name, found, expected: "a number of days, 0 = never".into() });
         }
         let log = training.log;
-        let bought = log.types.iter().any(|kind| kind.role == EventRole::Purchase && kind.rows > 0);
+        let bought = log.has_purchases();
         let latest = log.span().map_or(0, |(_, last)| last);
         let mut sales: Vec<(u32, i64, u32, u32)> = (0..log.len())
             .filter(|&event| match log.type_of(event).role {

@@ -52,6 +52,12 @@ pub struct History<'a> {
     pub user: Option<u32>,
 }
 
+/// The source with the largest positive part of an item's score, the item itself left out.
+pub(crate) fn strongest(parts: impl Iterator<Item = (u32, f32)>, item: u32) -> Option<u32> {
+    let parts = parts.filter(|&(source, part)| part > 0.0 && source != item);
+    parts.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(source, _)| source)
+}
+
 /// A fitted model of taste.
 pub trait Recommend: Send + Sync {
     /// The algorithm's name on the command line.
@@ -84,8 +90,7 @@ pub trait Recommend: Send + Sync {
         let explain = |&item: &u32| {
             let parts =
                 history.items.iter().zip(history.values).map(|(&source, &value)| (source, value * self.similarity(source, item)));
-            let best = parts.filter(|&(source, part)| part > 0.0 && source != item);
-            best.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(source, _)| source)
+            strongest(parts, item)
         };
         items.iter().map(explain).collect()
     }

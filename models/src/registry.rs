@@ -142,6 +142,14 @@ impl Registry {
         Err(ModelError::NotFound { what: "version", name: version.into(), place, known })
     }
 
+    /// The manifest of a version, its digest checked against the version's name.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFound`], [`ModelError::Damaged`], [`ModelError::TooNew`].
+    pub fn manifest(&self, model: &str, version: &str) -> Result<Manifest> {
+        Bundle::read_manifest(&self.known_version(model, version)?, version)
+    }
+
     /// Loads a version and checks its digests, shapes and numbers; [`Bundle::replay`] is the caller's next step.
     ///
     /// # Errors

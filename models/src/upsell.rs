@@ -109,11 +109,6 @@ impl UpsellModel {
         (self.settings.min_ratio, self.settings.max_ratio)
     }
 
-    /// How many distinct shoppers chose `from` and later `to`.
-    pub fn stepped_up(&self, from: u32, to: u32) -> u32 {
-        self.steps.row(from).find(|step| step.item == to).map_or(0, |step| step.score as u32)
-    }
-
     /// All steps from an item, as (item, shoppers).
     pub fn steps(&self, from: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.steps.row(from).map(|step| (step.item, step.score as u32))

@@ -1,7 +1,6 @@
 //! From a request to a question: limits checked, ids looked up, money and events understood.
 
 use crate::error::ServeError;
-use aisle_data::EventRole;
 use aisle_models::{Bundle, ItemFilter};
 use aisle_proto::{Filter, HistoryItem, Money};
 
@@ -60,18 +59,16 @@ pub fn known<'a>(bundle: &Bundle, ids: impl IntoIterator<Item = &'a str>) -> Kno
 
 /// What a shopper did, weighted as the version was trained. Unknown items go to `unknown`.
 pub fn history(bundle: &Bundle, items: &[HistoryItem], unknown: &mut Vec<String>) -> Vec<(u32, f32)> {
-    let rules = &bundle.manifest.lineage.config.events;
+    let config = &bundle.manifest.lineage.config;
     items
         .iter()
         .filter_map(|act| {
             let kind = if act.event_type.is_empty() { "purchase" } else { act.event_type.as_str() };
-            let rule = rules.get(kind).cloned().unwrap_or_default();
-            let role = rule.role.unwrap_or_else(|| EventRole::of(kind));
             let row = bundle.items.get(&act.item_id);
             if row.is_none() {
                 unknown.push(act.item_id.clone());
             }
-            Some((row?, rule.weight.unwrap_or_else(|| role.default_weight())))
+            Some((row?, config.meaning(kind).1))
         })
         .collect()
 }
@@ -86,8 +83,15 @@ fn price(field: &'static str, money: &Option<Money>) -> Result<Option<f32>, Serv
     Ok(Some(money.to_price()))
 }
 
-fn filter(bundle: &Bundle, filter: Option<&Filter>, unknown: &mut Vec<String>) -> Result<ItemFilter, ServeError> {
-    let Some(filter) = filter else { return Ok(ItemFilter::default()) };
+/// The gate of a request. What the user of `without` bought is left out; ids that the version does not know go to `unknown`.
+pub fn filter(
+    bundle: &Bundle,
+    filter: Option<&Filter>,
+    without: Option<u32>,
+    unknown: &mut Vec<String>,
+) -> Result<ItemFilter, ServeError> {
+    let bought = without.map_or(&[][..], |user| bundle.bought(user));
+    let Some(filter) = filter else { return Ok(ItemFilter { exclude: bought.to_vec(), ..ItemFilter::default() }) };
     check_len("filter.exclude_item_ids", filter.exclude_item_ids.len())?;
     check_len("filter.categories", filter.categories.len())?;
     check_len("filter.exclude_categories", filter.exclude_categories.len())?;
@@ -105,8 +109,9 @@ fn filter(bundle: &Bundle, filter: Option<&Filter>, unknown: &mut Vec<String>) -
         let what = format!("{high} beside min_price in {low}: expected one currency; Aisle does not convert");
         return Err(ServeError::Invalid { field: "filter.max_price.currency_code", what });
     }
-    let excluded = known(bundle, filter.exclude_item_ids.iter().map(String::as_str));
-    unknown.extend(excluded.unknown);
+    let mut excluded = known(bundle, filter.exclude_item_ids.iter().map(String::as_str));
+    unknown.append(&mut excluded.unknown);
+    excluded.rows.extend(bought);
     Ok(ItemFilter {
         categories: filter.categories.iter().map(|path| aisle_data::tidy(path)).collect(),
         exclude_categories: filter.exclude_categories.iter().map(|path| aisle_data::tidy(path)).collect(),
@@ -116,25 +121,6 @@ fn filter(bundle: &Bundle, filter: Option<&Filter>, unknown: &mut Vec<String>) -
         include_unavailable: filter.include_unavailable,
         exclude: excluded.rows,
     })
-}
-
-/// Whose gate: what a user bought before may be left out, and ids that the version does not know go to `unknown`.
-pub struct Gatekeeper<'a> {
-    /// The user whose purchases are left out.
-    pub without_bought: Option<u32>,
-    /// Ids without a row.
-    pub unknown: &'a mut Vec<String>,
-}
-
-impl Gatekeeper<'_> {
-    /// The gate of a request.
-    pub fn filter(self, bundle: &Bundle, asked: Option<&Filter>) -> Result<ItemFilter, ServeError> {
-        let mut gate = filter(bundle, asked, self.unknown)?;
-        if let Some(user) = self.without_bought {
-            gate.exclude.extend(bundle.bought(user));
-        }
-        Ok(gate)
-    }
 }
 
 /// A price band, if the request asks for one.

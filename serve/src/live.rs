@@ -49,7 +49,7 @@ struct Ledger {
     /// What the alias file says.
     wanted: BTreeMap<String, String>,
     /// A version that a client asked to load.
-    pinned: Option<String>,
+    pinned: Option<Arc<Bundle>>,
     /// Versions out of service whose last request may still run.
     retired: Vec<Arc<Bundle>>,
     /// The last trouble with the registry, so that it is logged once.
@@ -220,12 +220,8 @@ impl Live {
         if by_alias.is_empty() && !before.by_alias.is_empty() {
             return Err(ServeError::NotReady { why: "no alias is left in the registry".into(), alias: self.alias.clone() });
         }
-        let pinned = held(&self.ledger).pinned.clone();
-        if let Some(pinned) = pinned.filter(|pinned| !loaded.contains_key(pinned)) {
-            let known = before.by_version.get(&pinned).cloned();
-            if let Some(bundle) = known.or_else(|| self.admit(&model, &pinned).ok()) {
-                loaded.insert(pinned, bundle);
-            }
+        if let Some(bundle) = held(&self.ledger).pinned.clone() {
+            loaded.entry(bundle.version.clone()).or_insert(bundle);
         }
         let versions = |routes: &BTreeMap<String, Arc<Bundle>>| -> Vec<(String, String)> {
             routes.iter().map(|(alias, bundle)| (alias.clone(), bundle.version.clone())).collect()
@@ -297,12 +293,7 @@ impl Live {
     }
 
     fn load(&self, model: &str, version: &str) -> Result<Arc<Bundle>, ServeError> {
-        let folder = self.registry.version_folder(model, version)?;
-        if !folder.is_dir() {
-            // The listing of what there is.
-            self.registry.load(model, version)?;
-        }
-        let needed = Bundle::read_manifest(&folder, version)?.memory_bytes;
+        let needed = self.registry.manifest(model, version)?.memory_bytes;
         if let Some(free) = memory_available().filter(|&free| needed > free) {
             return Err(ServeError::NoMemory { version: version.into(), needed: needed >> 20, free: free >> 20 });
         }
@@ -326,19 +317,15 @@ impl Live {
     /// Why it is refused.
     pub fn pin(&self, version: &str) -> Result<(), ServeError> {
         let model = self.model()?;
-        let before = {
-            let mut ledger = held(&self.ledger);
-            ledger.refused.remove(version);
-            ledger.pinned.replace(version.into())
-        };
-        self.refresh();
-        if self.routes.load().by_version.contains_key(version) {
-            return Ok(());
+        {
+            let _turn = held(&self.turn);
+            held(&self.ledger).refused.remove(version);
+            let known = self.routes.load().by_version.get(version).cloned();
+            let bundle = known.map_or_else(|| self.admit(&model, version), Ok)?;
+            held(&self.ledger).pinned = Some(bundle);
         }
-        // The refusal in its own words; the version pinned before stays.
-        held(&self.ledger).pinned = before;
-        held(&self.ledger).refused.remove(version);
-        self.admit(&model, version).map(|_| ())
+        self.refresh();
+        Ok(())
     }
 
     /// Points an alias and serves it before returning. Blocking.

@@ -31,6 +31,20 @@ impl Models {
         let outcome = tokio::task::spawn_blocking(move || work(&live)).await;
         Ok(outcome.map_err(|error| ServeError::Internal(error.to_string()))??)
     }
+
+    /// Moves an alias of the served model and returns where it points then.
+    async fn move_alias(
+        &self,
+        model: String,
+        alias: String,
+        to: impl FnOnce(&Live, &str) -> Result<Aliases, ServeError> + Send + 'static,
+    ) -> Result<Response<Alias>, Status> {
+        let work = move |live: &Live| {
+            let model = live.check_model(&model)?;
+            Ok(alias_of(&model, &to(live, &alias)?, &alias))
+        };
+        Ok(Response::new(self.aside(work).await?))
+    }
 }
 
 fn alias_of(model: &str, aliases: &Aliases, name: &str) -> Alias {
@@ -110,26 +124,12 @@ impl ModelService for Models {
     }
 
     async fn set_alias(&self, request: Request<SetAliasRequest>) -> Result<Response<Alias>, Status> {
-        let request = request.into_inner();
-        let alias = self
-            .aside(move |live| {
-                let model = live.check_model(&request.model)?;
-                let aliases = live.set_alias(&request.alias, &request.version)?;
-                Ok(alias_of(&model, &aliases, &request.alias))
-            })
-            .await?;
-        Ok(Response::new(alias))
+        let SetAliasRequest { model, alias, version } = request.into_inner();
+        self.move_alias(model, alias, move |live, alias| live.set_alias(alias, &version)).await
     }
 
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<Alias>, Status> {
-        let request = request.into_inner();
-        let alias = self
-            .aside(move |live| {
-                let model = live.check_model(&request.model)?;
-                let aliases = live.rollback(&request.alias)?;
-                Ok(alias_of(&model, &aliases, &request.alias))
-            })
-            .await?;
-        Ok(Response::new(alias))
+        let RollbackRequest { model, alias } = request.into_inner();
+        self.move_alias(model, alias, Live::rollback).await
     }
 }

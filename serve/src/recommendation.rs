@@ -3,7 +3,7 @@
 //! Scoring runs on threads of its own, as many as there are cores, so that the tokio threads only move bytes. The permit is taken
 //! before the work is handed over and held until it is done: what finds none is refused at once instead of queueing.
 
-use crate::ask::{self, Gatekeeper, check_len, required};
+use crate::ask::{self, check_len, required};
 use crate::error::ServeError;
 use crate::live::{Chosen, Live};
 use crate::reply::respond;
@@ -133,7 +133,7 @@ asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen| {
         user,
         recent: ask::history(bundle, &request.history, &mut unknown),
         k: ask::page_size(request.page_size)?,
-        filter: Gatekeeper { without_bought: None, unknown: &mut unknown }.filter(bundle, request.filter.as_ref())?,
+        filter: ask::filter(bundle, request.filter.as_ref(), None, &mut unknown)?,
         exclude_bought: request.exclude_purchased,
     };
     Ok(respond(chosen, &bundle.for_user(&ask), unknown, user.is_some()))
@@ -145,8 +145,8 @@ asks!(SimilarItemsRequest, "SimilarItems", |request, chosen| {
     let k = ask::page_size(request.page_size)?;
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, [request.item_id.as_str()]);
-    let gate = Gatekeeper { without_bought: user.filter(|_| request.exclude_purchased), unknown: &mut known.unknown };
-    let filter = gate.filter(bundle, request.filter.as_ref())?;
+    let without = user.filter(|_| request.exclude_purchased);
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
     let answer = match known.rows.first() {
         Some(&item) => bundle.similar(&ForItem { item, k, filter, band: None }),
         None => nothing(Rung::Similar),
@@ -160,8 +160,8 @@ asks!(CrossSellRequest, "CrossSell", |request, chosen| {
     let k = ask::page_size(request.page_size)?;
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, request.cart_item_ids.iter().map(String::as_str));
-    let gate = Gatekeeper { without_bought: user.filter(|_| request.exclude_purchased), unknown: &mut known.unknown };
-    let filter = gate.filter(bundle, request.filter.as_ref())?;
+    let without = user.filter(|_| request.exclude_purchased);
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
     known.rows.sort_unstable();
     known.rows.dedup();
     let ask = ForCart { cart: known.rows, k, filter, same_category: request.include_cart_categories };
@@ -175,8 +175,8 @@ asks!(UpsellRequest, "Upsell", |request, chosen| {
     let band = ask::band(bundle, request.min_price_ratio, request.max_price_ratio)?;
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, [request.item_id.as_str()]);
-    let gate = Gatekeeper { without_bought: user.filter(|_| request.exclude_purchased), unknown: &mut known.unknown };
-    let filter = gate.filter(bundle, request.filter.as_ref())?;
+    let without = user.filter(|_| request.exclude_purchased);
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
     let answer = match known.rows.first() {
         Some(&item) => bundle.upsell(&ForItem { item, k, filter, band }),
         None => nothing(Rung::Upsell),
@@ -191,8 +191,8 @@ asks!(RankItemsRequest, "RankItems", |request, chosen| {
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, request.item_ids.iter().map(String::as_str));
     let recent = ask::history(bundle, &request.history, &mut known.unknown);
-    let gate = Gatekeeper { without_bought: user.filter(|_| request.exclude_purchased), unknown: &mut known.unknown };
-    let filter = gate.filter(bundle, request.filter.as_ref())?;
+    let without = user.filter(|_| request.exclude_purchased);
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
     let ask = ForUser { user, recent, k: known.rows.len(), filter, exclude_bought: false };
     Ok(respond(chosen, &bundle.rank(&ask, &known.rows), known.unknown, user.is_some()))
 });

@@ -17,10 +17,18 @@ use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tracing::info;
 
 /// Longest wait for requests in flight when the server goes down.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Sets the health of the server and of its service.
+async fn tell(health: &HealthReporter, ready: bool) {
+    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+    health.set_service_status("", status).await;
+    health.set_service_status("aisle.v1.RecommendationService", status).await;
+}
 
 /// A server that answers.
 pub struct Running {
@@ -46,9 +54,7 @@ impl Running {
         let address = listener.local_addr().context("reading the bound address")?;
         let (health, health_service) = tonic_health::server::health_reporter();
         let (stop, stopped) = watch::channel(false);
-        let state = |ready: bool| if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        health.set_service_status("", state(live.is_ready())).await;
-        health.set_service_status("aisle.v1.RecommendationService", state(live.is_ready())).await;
+        tell(&health, live.is_ready()).await;
 
         let (following, poll, mut until) = (live.clone(), config.poll, stopped.clone());
         tokio::spawn(async move {
@@ -65,13 +71,11 @@ impl Running {
                 }
                 if following.is_ready() != ready {
                     ready = following.is_ready();
-                    health.set_service_status("", state(ready)).await;
-                    health.set_service_status("aisle.v1.RecommendationService", state(ready)).await;
+                    tell(&health, ready).await;
                 }
             }
             // Balancers look away first, then the connections are told to go.
-            health.set_service_status("", ServingStatus::NotServing).await;
-            health.set_service_status("aisle.v1.RecommendationService", ServingStatus::NotServing).await;
+            tell(&health, false).await;
         });
 
         let reflection =

@@ -1,10 +1,10 @@
 //! `aisle-train tune`: random search (Bergstra and Bengio, JMLR 2012) on a validation part cut from the training data.
 
-use crate::evaluate::{self, Parts, mix};
+use crate::evaluate::{self, Parts};
 use crate::report::table;
 use crate::settings::{Algorithm, Settings, put};
 use aisle_data::{Dataset, NONE, Split};
-use aisle_models::Measure;
+use aisle_models::{Measure, mix};
 use anyhow::{Result, bail};
 
 /// One tried setting.

@@ -1,6 +1,6 @@
 //! The task `cross-sell`: the missing line of an order.
 
-use super::{Evaluation, Parts, Row, mix, params};
+use super::{Evaluation, Parts, Row, params};
 use crate::progress::Progress;
 use crate::report::count;
 use crate::settings::{Algorithm, Settings};
@@ -8,7 +8,7 @@ use aisle_data::{Interactions, NONE, Orders};
 use aisle_models::metrics::{Measured, Population};
 use aisle_models::{
     Bitmap, Complements, ComplementsModel, Eligible, Fit, Found, History, ItemKnnModel, Personal, Recommend, Scaling, Scored,
-    Training,
+    Training, mix,
 };
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -135,8 +135,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
                     let neighbours = knn.neighbours(&rows_of_orders.by_user, &rows_of_orders.by_item)?;
                     Box::new(ItemKnnModel::new(neighbours, Scaling::Binary))
                 }
-                Personal::Als(als) => Box::new(als.fit(&training, &progress)?),
-                Personal::Popular(popular) => Box::new(popular.fit(&training, &progress)?),
+                other => other.fit(&training, &progress)?,
             }))
         })?;
     }

@@ -81,7 +81,7 @@ fn params(personal: &Personal) -> Value {
 /// The test part's positive (user, item) pairs with rows of the training ids. Items that training never saw get rows beyond
 /// its last: nobody can find them, and they count as missed.
 fn relevant(test: &EventLog, users: &IdMap, items: &IdMap) -> (BTreeMap<u32, Vec<u32>>, usize) {
-    let bought = test.types.iter().any(|kind| kind.role == EventRole::Purchase && kind.rows > 0);
+    let bought = test.has_purchases();
     let chosen = test.select(|event| !bought || test.type_of(event).role == EventRole::Purchase);
     let wanted = Interactions::of(&chosen);
     let mut found = BTreeMap::new();
@@ -102,14 +102,6 @@ fn relevant(test: &EventLog, users: &IdMap, items: &IdMap) -> (BTreeMap<u32, Vec
         }
     }
     (found, strangers)
-}
-
-/// Scrambles a number (SplitMix64): a fixed draw that does not depend on any library.
-pub(crate) fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 impl Evaluation {

@@ -28,11 +28,7 @@ impl Watch for Timed<'_> {
 fn fit(personal: &Personal, training: &Training, progress: &Progress) -> Result<(Box<dyn Recommend>, f64, Option<f64>)> {
     let began = Instant::now();
     let timed = Timed { progress, steps: std::sync::Mutex::default() };
-    let model: Box<dyn Recommend> = match personal {
-        Personal::Als(als) => Box::new(als.fit(training, &timed)?),
-        Personal::ItemKnn(knn) => Box::new(knn.fit(training, &timed)?),
-        Personal::Popular(popular) => Box::new(popular.fit(training, &timed)?),
-    };
+    let model = personal.fit(training, &timed)?;
     progress.clear();
     let steps = timed.steps.into_inner().unwrap_or_default();
     let epoch = match (steps.first(), steps.last()) {
@@ -96,10 +92,7 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
     let progress = Progress::new();
     let mut rows = Vec::new();
     for &algorithm in algorithms {
-        let mut chosen = settings.personal(algorithm);
-        if let Personal::Als(als) = &mut chosen {
-            *als = als.resolved(&interactions);
-        }
+        let chosen = settings.personal(algorithm).resolved(&interactions);
         let (model, fit_seconds, epoch_seconds) = fit(&chosen, &training, &progress)?;
         let began = Instant::now();
         let mut answers: Vec<Vec<Scored>> = Vec::with_capacity(questions.len());
