@@ -17,6 +17,7 @@ mod orders;
 mod set_aside;
 mod source;
 mod split;
+mod split_mix;
 
 pub use catalog::{Catalog, Labels, NONE, cut, tidy};
 pub use config::{Clean, Columns, DataConfig, DropRule, EventRole, EventRule, ItemColumns, OneOrMore, UserColumns};
@@ -30,3 +31,4 @@ pub use orders::{GroupedBy, Orders};
 pub use set_aside::{Count, Reason, SetAside};
 pub use source::{Source, Table, TableFile};
 pub use split::{Split, day_of, moment_of, stamp_of};
+pub use split_mix::{SplitMix, mix};

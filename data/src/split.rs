@@ -3,6 +3,7 @@
 use crate::catalog::NONE;
 use crate::config::EventRole;
 use crate::log::EventLog;
+use crate::split_mix::mix;
 use crate::{DataError, Result};
 use chrono::NaiveDate;
 
@@ -18,8 +19,11 @@ pub enum Split {
         /// First moment after it.
         until: i64,
     },
-    /// `last-order`: the last order of every user who has two or more.
+    /// `last-order`: the last order of every user who has two or more; without orders, what they bought at their last moment of buying.
     LastOrder,
+    /// `validation`: a part cut off a training log, as much like the future as the log allows: its last tenth by time; without times a
+    /// fifth of the items of each fifth user, so that what remains is nearly as dense as the whole.
+    Validation,
 }
 
 /// Midnight UTC of a day written `2017-11-12`, in milliseconds.
@@ -48,15 +52,19 @@ impl std::str::FromStr for Split {
     type Err = DataError;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || DataError::Setting {
+        let wrong = || {
+            DataError::Setting {
             name: "split".into(),
             found: format!("'{text}'"),
             expected:
-                "time:0.9 (share of events), time:2017-11-12 or time:2017-11-12..2017-11-26 (days, end excluded), or last-order"
+                "time:0.9 (share of events), time:2017-11-12 or time:2017-11-12..2017-11-26 (days, end excluded), last-order, or validation"
                     .into(),
+        }
         };
-        if text == "last-order" {
-            return Ok(Split::LastOrder);
+        match text {
+            "last-order" => return Ok(Split::LastOrder),
+            "validation" => return Ok(Split::Validation),
+            _ => {}
         }
         let cut = text.strip_prefix("time:").ok_or_else(wrong)?;
         if let Ok(share) = cut.parse::<f64>() {
@@ -77,6 +85,9 @@ impl Split {
     /// # Errors
     /// [`DataError::NotServed`] without timestamps, [`DataError::Empty`] if a part holds nothing.
     pub fn apply(&self, log: &EventLog) -> Result<(EventLog, EventLog)> {
+        if *self == Split::Validation {
+            return validation(log);
+        }
         if log.time.is_empty() {
             return Err(DataError::NotServed { task: "a split by time".into(), needs: "timestamps".into() });
         }
@@ -90,24 +101,16 @@ impl Split {
             Split::Days { from, until } => {
                 (log.select(|event| log.time[event] < from), log.select(|event| (from..until).contains(&log.time[event])))
             }
-            Split::LastOrder => {
-                if log.order.iter().all(|&order| order == NONE) {
-                    return Err(DataError::NotServed { task: "a last-order split".into(), needs: "order_id or session_id".into() });
-                }
+            Split::LastOrder | Split::Validation => {
                 let last = last_orders(log);
                 if last.iter().all(Option::is_none) {
                     let needs = "a shopper with two orders or more".into();
                     return Err(DataError::NotServed { task: "a last-order split".into(), needs });
                 }
-                let held = |event: usize| {
-                    let user = log.user_of(event);
-                    user != NONE && last[user as usize].is_some_and(|(order, _)| order == log.order_of(event))
-                };
+                let of = |event: usize| last.get(log.user_of(event) as usize).copied().flatten();
+                let held = |event: usize| of(event).is_some_and(|last| last.holds(log, event));
                 // What a user did at or after the held-out order's start would leak it.
-                let after = |event: usize| {
-                    let user = log.user_of(event);
-                    user != NONE && last[user as usize].is_some_and(|(_, start)| log.time[event] >= start)
-                };
+                let after = |event: usize| of(event).is_some_and(|last| log.time[event] >= last.began);
                 (log.select(|event| !held(event) && !after(event)), log.select(held))
             }
         };
@@ -122,20 +125,59 @@ impl Split {
     }
 }
 
-/// For each user with two orders or more: the last order and when it began.
-fn last_orders(log: &EventLog) -> Vec<Option<(u32, i64)>> {
+/// Cuts [`Split::Validation`].
+fn validation(log: &EventLog) -> Result<(EventLog, EventLog)> {
+    if !log.time.is_empty() {
+        return Split::Share(0.9).apply(log);
+    }
+    // Salted, so that a validation part can be cut off a training part that was cut off in the same way.
+    let salt = mix(log.len() as u64);
+    let held = |event: usize| {
+        let user = log.user_of(event);
+        let draw = mix(salt ^ (u64::from(user) << 32 | u64::from(log.item[event])));
+        user != NONE && mix(salt ^ u64::from(user)).is_multiple_of(5) && draw.is_multiple_of(5)
+    };
+    let (train, test) = (log.select(|event| !held(event)), log.select(held));
+    if train.is_empty() || test.is_empty() {
+        let detail = "the log has no times, and too few users to hold a part of their items out".into();
+        return Err(DataError::Empty { what: "the validation part".into(), detail });
+    }
+    Ok((train, test))
+}
+
+/// A user's last order.
+#[derive(Clone, Copy)]
+struct Last {
+    /// [`NONE`] in a log without orders.
+    order: u32,
+    /// When it began.
+    began: i64,
+}
+
+impl Last {
+    fn holds(self, log: &EventLog, event: usize) -> bool {
+        match self.order {
+            NONE => log.time[event] == self.began && log.type_of(event).role == EventRole::Purchase,
+            order => log.order_of(event) == order,
+        }
+    }
+}
+
+/// For each user with two orders or more (in a log without orders: two moments of buying): the last one.
+fn last_orders(log: &EventLog) -> Vec<Option<Last>> {
+    let without = log.order.iter().all(|&order| order == NONE);
     let mut starts: Vec<(u32, u32, i64)> = (0..log.len())
         .filter(|&event| log.type_of(event).role == EventRole::Purchase)
         .map(|event| (log.user_of(event), log.order_of(event), log.time[event]))
-        .filter(|&(user, order, _)| user != NONE && order != NONE)
+        .filter(|&(user, order, _)| user != NONE && (order != NONE || without))
         .collect();
     starts.sort_unstable();
-    starts.dedup_by_key(|&mut (user, order, _)| (user, order));
+    starts.dedup_by_key(|&mut (user, order, time)| (user, order, if without { time } else { 0 }));
     starts.sort_unstable_by_key(|&(user, order, time)| (user, time, order));
     let mut last = vec![None; log.users.len()];
     for pair in starts.windows(2) {
         if pair[0].0 == pair[1].0 {
-            last[pair[1].0 as usize] = Some((pair[1].1, pair[1].2));
+            last[pair[1].0 as usize] = Some(Last { order: pair[1].1, began: pair[1].2 });
         }
     }
     last
@@ -149,6 +191,7 @@ mod tests {
     fn splits_are_read_as_written() {
         assert_eq!("time:0.9".parse::<Split>().unwrap(), Split::Share(0.9));
         assert_eq!("last-order".parse::<Split>().unwrap(), Split::LastOrder);
+        assert_eq!("validation".parse::<Split>().unwrap(), Split::Validation);
         let days = "time:1970-01-02..1970-01-03".parse::<Split>().unwrap();
         assert_eq!(days, Split::Days { from: 86_400_000, until: 172_800_000 });
         for wrong in ["", "time:1.5", "time:0", "random", "time:2017-13-01", "time:2017-02-02..2017-02-01"] {

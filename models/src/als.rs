@@ -3,15 +3,22 @@
 //! Minimises, after Rendle, Krichene, Zhang and Koren, "Revisiting the Performance of iALS on Item Recommendation
 //! Benchmarks" (RecSys 2022), equations 3 and 6:
 //! Σ_observed c_ui (1 − x_u·y_i)² + α₀ Σ_all (x_u·y_i)² + λ Σ_u (|I_u| + α₀ |I|)^ν ‖x_u‖² + the same for items.
-//! One row costs n·d² + d³/3 multiply-adds; rows are independent, so the result does not depend on threads.
+//!
+//! A row of n entries solves (D + YᵀCY) x = YᵀC1 with Y its n other-side vectors, C their confidences and D = α₀ YᵀY over all
+//! rows + λ′I. Each half-step first turns the other side to its principal axes, where that Gram matrix, and so D, is diagonal for
+//! every λ′ at once. Then x = D⁻¹Yᵀz with (C⁻¹ + Y D⁻¹ Yᵀ) z = 1 (the push-through identity): a system of n equations instead
+//! of d. Rows shorter than d, nearly all in a shop, are solved that way, n²·d/2 + n³/6 multiply-adds; the others
+//! directly, n·d²/2 + d³/6. Rows are independent, so the result does not depend on threads.
 
-use crate::index::{Eligible, Exact, Found, Index};
-use crate::kernels::{LANES, Simd, dot, gram, simd, solve, substitute};
-use crate::recommend::{Fit, History, Recommend, Training, Watch, strongest};
-use crate::split_mix::SplitMix;
+use crate::dense;
+use crate::index::{Eligible, Found};
+use crate::kernels::{LANES, Simd, add_rows, dot, dots, gather, gram, simd, solve, substitute};
+use crate::recommend::{Fit, History, Recommend, Training, Watch, hyperparameter, strongest};
 use crate::top_k::Scored;
+use crate::vectors::Vectors;
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
+use aisle_data::SplitMix;
 use aisle_data::{Csr, Interactions};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -38,6 +45,13 @@ impl Scaling {
             Scaling::Linear => value,
             Scaling::Binary => 1.0,
         }
+    }
+
+    /// A matrix of summed weights as one of confidences.
+    pub(crate) fn applied(self, matrix: &Csr) -> Csr {
+        let mut confidences = matrix.clone();
+        confidences.values.iter_mut().for_each(|value| *value = self.of(*value));
+        confidences
     }
 }
 
@@ -69,25 +83,11 @@ impl Default for Als {
 
 impl Als {
     fn validate(&self) -> Result<()> {
-        let wrong = |name: &str, found: String, expected: &str| {
-            Err(ModelError::Hyperparameter { name: name.into(), found, expected: expected.into() })
-        };
-        if !(1..=1024).contains(&self.factors) {
-            return wrong("factors", self.factors.to_string(), "1 to 1024");
-        }
-        if !(self.regularization.is_finite() && self.regularization >= 0.0) {
-            return wrong("regularization", self.regularization.to_string(), "a number of 0 or more");
-        }
-        if !(self.alpha.is_finite() && self.alpha >= 0.0) {
-            return wrong("alpha", self.alpha.to_string(), "a number above 0, or 0 for automatic");
-        }
-        if !(0.0..=1.0).contains(&self.nu) {
-            return wrong("nu", self.nu.to_string(), "0 to 1");
-        }
-        if !(1..=1000).contains(&self.iterations) {
-            return wrong("iterations", self.iterations.to_string(), "1 to 1000");
-        }
-        Ok(())
+        hyperparameter("factors", self.factors, 1..=1024)?;
+        hyperparameter("regularization", self.regularization, 0.0..=f32::MAX)?;
+        hyperparameter("alpha", self.alpha, 0.0..=f32::MAX)?;
+        hyperparameter("nu", self.nu, 0.0..=1.0)?;
+        hyperparameter("iterations", self.iterations, 1..=1000)
     }
 
     /// With the automatic α₀ replaced by 20 × the share of observed cells: the unobserved cells of a row then weigh some 20 times
@@ -100,10 +100,16 @@ impl Als {
         Self { alpha, ..self.clone() }
     }
 
-    /// Bytes that a fit takes beside the data: factors with their padding, and scratch per thread.
+    /// Bytes that a fit takes beside the data: factors, the turned copy of one side, and scratch per thread.
     pub fn memory(&self, users: usize, items: usize, threads: usize) -> u64 {
         let width = self.factors.next_multiple_of(LANES);
-        (4 * width * (2 * users + 3 * items) + threads * 8 * width * width) as u64
+        (4 * self.factors * (users + 2 * items + users.max(items)) + threads * 8 * width * width) as u64
+    }
+
+    /// Multiply-adds that one row of `entries` costs an iteration.
+    pub fn work(&self, entries: usize) -> f64 {
+        let (n, d) = (entries as f64, self.factors as f64);
+        if n <= d { n * n * d / 2.0 + n * n * n / 6.0 + 2.0 * n * d } else { n * d * d / 2.0 + d * d * d / 6.0 }
     }
 
     fn penalty(&self, entries: usize, others: usize) -> f32 {
@@ -111,63 +117,53 @@ impl Als {
     }
 }
 
-/// One side's factors, rows padded to whole lanes.
+/// One side's factors, row-major.
 struct Side {
-    rows: usize,
-    width: usize,
+    depth: usize,
     values: Vec<f32>,
 }
 
 impl Side {
-    fn zero(rows: usize, width: usize) -> Self {
-        Self { rows, width, values: vec![0.0; rows * width] }
+    fn zero(rows: usize, depth: usize) -> Self {
+        Self { depth, values: vec![0.0; rows * depth] }
     }
 
     /// Normal numbers with deviation 0.1 / √d, one generator a row, so that rows do not depend on each other.
-    fn random(rows: usize, width: usize, factors: usize, seed: u64) -> Self {
-        let mut side = Self::zero(rows, width);
-        let deviation = 0.1 / (factors as f32).sqrt();
-        side.values.par_chunks_mut(width).enumerate().for_each(|(row, values)| {
+    fn random(rows: usize, depth: usize, seed: u64) -> Self {
+        let mut side = Self::zero(rows, depth);
+        let deviation = 0.1 / (depth as f32).sqrt();
+        side.values.par_chunks_mut(depth).enumerate().for_each(|(row, values)| {
             let mut state = SplitMix(seed ^ (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            values[..factors].iter_mut().for_each(|value| *value = deviation * state.normal());
+            values.iter_mut().for_each(|value| *value = deviation * state.normal());
         });
         side
     }
 
-    /// α₀ YᵀY, lower triangle. Partial sums over fixed blocks of rows, added in order.
-    fn gram(&self, alpha: f32, simd: Simd) -> Vec<f32> {
-        const BLOCK: usize = 2048;
-        let size = self.width * self.width;
-        let parts: Vec<Vec<f32>> = self
-            .values
-            .par_chunks(BLOCK * self.width)
-            .map(|rows| {
-                let mut part = vec![0f32; size];
-                gram(simd, rows, rows, self.width, &mut part);
-                part
-            })
-            .collect();
-        let mut total = vec![0f32; size];
-        for part in parts {
-            total.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
-        }
-        total.iter_mut().for_each(|value| *value *= alpha);
-        total
+    /// Turns the rows to their principal axes, where YᵀY is diagonal. Inner products of rows stay. Returns false if the
+    /// numbers are not finite.
+    fn turn(&mut self) -> bool {
+        let Some((_, axes)) = dense::eigen(&dense::gram(&self.values, self.depth), self.depth) else { return false };
+        self.values = dense::multiply(&self.values, &axes, self.depth);
+        true
     }
+}
 
-    /// Row-major without padding.
-    fn packed(&self, factors: usize) -> Vec<f32> {
-        self.values.chunks(self.width).flat_map(|row| row[..factors].iter().copied()).collect()
+/// α₀ times the diagonal of YᵀY: all there is of it on principal axes. Summed in double precision, in order.
+fn spectrum(values: &[f32], depth: usize, alpha: f32) -> Vec<f32> {
+    let mut sums = vec![0f64; depth];
+    for row in values.chunks(depth) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value) * f64::from(value));
     }
+    sums.into_iter().map(|sum| alpha * sum as f32).collect()
 }
 
 /// Scratch of one solve.
 #[derive(Default)]
 struct Scratch {
     matrix: Vec<f32>,
-    left: Vec<f32>,
-    right: Vec<f32>,
-    column: Vec<f32>,
+    columns: Vec<f32>,
+    z: Vec<f32>,
+    base: Vec<f32>,
 }
 
 thread_local! {
@@ -177,64 +173,135 @@ thread_local! {
 /// What a solve needs to know of the other side.
 #[derive(Clone, Copy)]
 struct Against<'a> {
+    /// On principal axes, row-major.
     factors: &'a [f32],
-    width: usize,
-    /// α₀ YᵀY.
-    gram: &'a [f32],
-    rows: usize,
+    /// Of the factors, times α₀.
+    spectrum: &'a [f32],
+    /// How the values of histories become confidences.
+    scaling: Scaling,
     als: &'a Als,
     simd: Simd,
 }
 
 impl Against<'_> {
-    /// Solves one row: (α₀ YᵀY + Σ c y yᵀ + λ′ I) x = Σ c y. An empty history gives zero.
-    /// Returns false if the system is not positive definite.
-    fn solve(&self, history: History, out: &mut [f32]) -> bool {
-        const BLOCK: usize = 96;
-        let width = self.width;
-        out.fill(0.0);
+    fn depth(&self) -> usize {
+        self.als.factors
+    }
+
+    /// Whether a history is solved by its own length.
+    fn dual(&self, history: History) -> bool {
+        history.items.len() <= self.depth()
+    }
+
+    /// Solves one row. An empty history gives zero. Returns false if the system is not positive definite.
+    fn solve(&self, history: History, scratch: &mut Scratch, out: &mut [f32]) -> bool {
         if history.items.is_empty() {
+            out.fill(0.0);
             return true;
         }
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.matrix.clear();
-            scratch.matrix.extend_from_slice(self.gram);
-            scratch.column.resize(width, 0.0);
-            for (items, values) in history.items.chunks(BLOCK).zip(history.values.chunks(BLOCK)) {
-                scratch.left.clear();
-                scratch.right.clear();
-                for (&item, &value) in items.iter().zip(values) {
-                    let confidence = self.als.scaling.of(value);
-                    let row = &self.factors[item as usize * width..][..width];
-                    scratch.right.extend_from_slice(row);
-                    scratch.left.extend(row.iter().map(|&y| confidence * y));
-                }
-                for row in scratch.left.chunks(width) {
-                    out.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
-                }
-                gram(self.simd, &scratch.left, &scratch.right, width, &mut scratch.matrix);
+        let penalty = self.als.penalty(history.items.len(), self.factors.len() / self.depth());
+        let least = self.spectrum.iter().fold(1e-12f32, |least, &value| least.max(1e-6 * value));
+        scratch.base.clear();
+        scratch.base.extend(self.spectrum.iter().map(|&value| (value + penalty).max(least)));
+        if self.dual(history) { self.solve_dual(history, scratch, out) } else { self.solve_primal(history, scratch, out) }
+    }
+
+    fn solve_dual(&self, history: History, scratch: &mut Scratch, out: &mut [f32]) -> bool {
+        let (count, depth) = (history.items.len(), self.depth());
+        let size = count.next_multiple_of(LANES);
+        let Scratch { matrix, columns, z, base: scales } = scratch;
+        scales.iter_mut().for_each(|value| *value = 1.0 / value.sqrt());
+        columns.resize(depth * size, 0.0);
+        gather(self.simd, self.factors, history.items, scales, columns);
+        matrix.clear();
+        matrix.resize(size * size, 0.0);
+        gram(self.simd, columns, columns, size, matrix);
+        z.clear();
+        z.resize(size, 0.0);
+        z[..count].fill(1.0);
+        for at in 0..size {
+            matrix[at * size + at] += if at < count { 1.0 / self.scaling.of(history.values[at]) } else { 1.0 };
+        }
+        if !solve(self.simd, size, matrix, z) {
+            return false;
+        }
+        dots(self.simd, columns, z, out);
+        out.iter_mut().zip(scales).for_each(|(value, scale)| *value *= *scale);
+        true
+    }
+
+    fn solve_primal(&self, history: History, scratch: &mut Scratch, out: &mut [f32]) -> bool {
+        const BLOCK: usize = 96;
+        let depth = self.depth();
+        let width = depth.next_multiple_of(LANES);
+        let Scratch { matrix, columns: rows, z, base } = scratch;
+        matrix.clear();
+        matrix.resize(width * width, 0.0);
+        z.clear();
+        z.resize(width, 0.0);
+        for (items, values) in history.items.chunks(BLOCK).zip(history.values.chunks(BLOCK)) {
+            rows.clear();
+            for (&item, &value) in items.iter().zip(values) {
+                let root = self.scaling.of(value).sqrt();
+                let row = &self.factors[item as usize * depth..][..depth];
+                rows.extend(row.iter().map(|&y| root * y));
+                // The padding has no equation of its own: a one on its diagonal keeps it at zero.
+                rows.resize(rows.len().next_multiple_of(width), 0.0);
+                let added = &rows[rows.len() - width..];
+                z.iter_mut().zip(added).for_each(|(sum, &value)| *sum += root * value);
             }
-            let penalty = self.als.penalty(history.items.len(), self.rows);
-            // The padding has no equation of its own: a one on its diagonal keeps it at zero.
-            for d in 0..width {
-                scratch.matrix[d * width + d] += if d < self.als.factors { penalty.max(1e-9) } else { 1.0 };
-            }
-            solve(self.simd, width, &mut scratch.matrix, out, &mut scratch.column)
-        })
+            gram(self.simd, rows, rows, width, matrix);
+        }
+        for d in 0..width {
+            matrix[d * width + d] += base.get(d).copied().unwrap_or(1.0);
+        }
+        let solved = solve(self.simd, width, matrix, z);
+        out.copy_from_slice(&z[..depth]);
+        solved
+    }
+
+    /// What each entry of a history that was just solved adds to the score of an item: c_i y_iᵀ A⁻¹ y_j, after Hu, Koren and
+    /// Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008), section 5.
+    fn parts(&self, history: History, scratch: &Scratch, item: u32) -> Vec<f32> {
+        let target = &self.factors[item as usize * self.depth()..][..self.depth()];
+        if self.dual(history) {
+            // C (Y A⁻¹ y_j) = K⁻¹ Y D⁻¹ y_j with K the system of the dual.
+            let size = history.items.len().next_multiple_of(LANES);
+            let scaled: Vec<f32> = target.iter().zip(&scratch.base).map(|(value, scale)| value * scale).collect();
+            let rows: Vec<u32> = (0..self.depth() as u32).collect();
+            let mut parts = vec![0f32; size];
+            add_rows(self.simd, &scratch.columns, &rows, &scaled, &mut parts);
+            substitute(self.simd, size, &scratch.matrix, &mut parts);
+            return parts;
+        }
+        let width = self.depth().next_multiple_of(LANES);
+        let mut weights = vec![0f32; width];
+        weights[..target.len()].copy_from_slice(target);
+        substitute(self.simd, width, &scratch.matrix, &mut weights);
+        let part = |(&source, &value): (&u32, &f32)| {
+            let own = &self.factors[source as usize * self.depth()..][..self.depth()];
+            self.scaling.of(value) * dot(own, &weights[..self.depth()])
+        };
+        history.items.iter().zip(history.values).map(part).collect()
     }
 }
 
-fn half_step(side: &mut Side, other: &Side, matrix: &Csr, als: &Als) -> bool {
-    let simd = simd();
-    let gram = other.gram(als.alpha, simd);
-    let against = Against { factors: &other.values, width: other.width, gram: &gram, rows: other.rows, als, simd };
+/// Turns `other` to its principal axes and solves every row of `side` against it.
+fn half_step(side: &mut Side, other: &mut Side, matrix: &Csr, als: &Als) -> bool {
+    if !other.turn() {
+        return false;
+    }
+    let spectrum = spectrum(&other.values, other.depth, als.alpha);
+    // The matrix of a fit holds confidences already.
+    let against = Against { factors: &other.values, spectrum: &spectrum, scaling: Scaling::Linear, als, simd: simd() };
     side.values
-        .par_chunks_mut(side.width)
+        .par_chunks_mut(side.depth)
         .enumerate()
         .with_min_len(16)
         .map(|(row, out)| {
             let (items, values) = matrix.row(row);
-            against.solve(History { items, values, user: None }, out) && out.iter().all(|value| value.is_finite())
+            let history = History { items, values, user: None };
+            SCRATCH.with_borrow_mut(|scratch| against.solve(history, scratch, out)) && out.iter().all(|value| value.is_finite())
         })
         .reduce(|| true, |a, b| a && b)
 }
@@ -254,20 +321,19 @@ impl Als {
         if data.nnz() == 0 {
             return Err(ModelError::NothingToLearn { model: "als", why: "no user has a positive interaction".into() });
         }
-        let width = self.factors.next_multiple_of(LANES);
-        let mut users = Side::random(data.users(), width, self.factors, self.seed);
-        let mut items = Side::zero(data.items(), width);
-        let diverged = |iteration| ModelError::Diverged { model: "als", iteration, regularization: self.regularization };
+        let [by_user, by_item] = [&data.by_user, &data.by_item].map(|matrix| self.scaling.applied(matrix));
+        let mut users = Side::random(data.users(), self.factors, self.seed);
+        let mut items = Side::zero(data.items(), self.factors);
         for iteration in 1..=self.iterations {
             // Items first: the last half-step of an iteration is the users', so a stored user vector is the fold-in.
-            let finite = half_step(&mut items, &users, &data.by_item, self) && half_step(&mut users, &items, &data.by_user, self);
+            let finite = half_step(&mut items, &mut users, &by_item, self) && half_step(&mut users, &mut items, &by_user, self);
             if !finite {
-                return Err(diverged(iteration));
+                let advice = format!("raise regularization (now {}) or lower the event weights", self.regularization);
+                return Err(ModelError::Diverged { model: "als", iteration, advice });
             }
             watch.step("als", iteration, self.iterations);
         }
-        let (user_factors, item_factors) = (users.packed(self.factors), items.packed(self.factors));
-        Ok(AlsModel::new(self.clone(), user_factors.into(), item_factors.into()))
+        Ok(AlsModel::new(self.clone(), users.values.into(), items.values.into()))
     }
 }
 
@@ -276,27 +342,16 @@ pub struct AlsModel {
     als: Als,
     /// `users × factors`, row-major.
     user_factors: Array<f32>,
-    /// `items × factors`, row-major.
-    item_factors: Array<f32>,
-    index: Exact,
-    cosine: Exact,
-    padded: Side,
-    gram: Vec<f32>,
+    /// Of the items, on principal axes.
+    vectors: Vectors,
+    spectrum: Vec<f32>,
 }
 
 impl AlsModel {
     fn new(als: Als, user_factors: Array<f32>, item_factors: Array<f32>) -> Self {
-        let (factors, width) = (als.factors, als.factors.next_multiple_of(LANES));
-        let mut padded = Side::zero(item_factors.len() / factors, width);
-        padded
-            .values
-            .chunks_mut(width)
-            .zip(item_factors.chunks(factors))
-            .for_each(|(row, vector)| row[..factors].copy_from_slice(vector));
-        let gram = padded.gram(als.alpha, simd());
-        let index = Exact::new(&item_factors, factors);
-        let cosine = Exact::cosine(&item_factors, factors);
-        Self { als, user_factors, item_factors, index, cosine, padded, gram }
+        let spectrum = spectrum(&item_factors, als.factors, als.alpha);
+        let vectors = Vectors::new(item_factors, als.factors);
+        Self { als, user_factors, vectors, spectrum }
     }
 
     /// From the arrays of a version.
@@ -307,29 +362,21 @@ impl AlsModel {
         Ok(Self::new(als, user_factors, item_factors))
     }
 
-    /// The vector of a history, known or not: the solve of the training, without training. O(n·d² + d³/3).
-    /// That of an unchanged trained user is the one stored.
-    pub fn fold_in(&self, history: History) -> Vec<f32> {
+    /// The vector of a history, known or not: the solve of the training, without training. That of an unchanged trained
+    /// user is the one stored. `None` for an empty history.
+    pub fn fold_in(&self, history: History) -> Option<Vec<f32>> {
+        if history.items.is_empty() {
+            return None;
+        }
         if let Some(stored) = history.user.and_then(|user| self.user_factor(user)) {
-            return stored.to_vec();
+            return Some(stored.to_vec());
         }
-        let mut out = vec![0f32; self.padded.width];
-        if !self.against().solve(history, &mut out) {
-            out.fill(0.0);
-        }
-        out.truncate(self.als.factors);
-        out
+        let mut out = vec![0f32; self.als.factors];
+        SCRATCH.with_borrow_mut(|scratch| self.against().solve(history, scratch, &mut out)).then_some(out)
     }
 
     fn against(&self) -> Against<'_> {
-        Against {
-            factors: &self.padded.values,
-            width: self.padded.width,
-            gram: &self.gram,
-            rows: self.padded.rows,
-            als: &self.als,
-            simd: simd(),
-        }
+        Against { factors: &self.vectors.values, spectrum: &self.spectrum, scaling: self.als.scaling, als: &self.als, simd: simd() }
     }
 
     /// The stored vector of a user.
@@ -339,83 +386,58 @@ impl AlsModel {
 
     /// The vector of an item.
     pub fn item_factor(&self, item: u32) -> &[f32] {
-        &self.item_factors[item as usize * self.als.factors..][..self.als.factors]
+        self.vectors.item(item)
     }
 }
 
 impl Recommend for AlsModel {
-    /// A score is linear in the history: x·y_j = Σ_i c_i y_iᵀ A⁻¹ y_j, after Hu, Koren and Volinsky, "Collaborative Filtering
-    /// for Implicit Feedback Datasets" (ICDM 2008), section 5. O(n·d² + d³/3 + items · (d² + n·d)).
-    fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {
-        let mut vector = vec![0f32; self.padded.width];
-        if history.items.is_empty() || !self.against().solve(history, &mut vector) {
-            return vec![None; items.len()];
-        }
-        let width = self.padded.width;
-        SCRATCH.with_borrow(|scratch| {
-            let explain = |&item: &u32| {
-                let mut weights = self.padded.values[item as usize * width..][..width].to_vec();
-                substitute(simd(), width, &scratch.matrix, &mut weights);
-                let part = |(&source, &value): (&u32, &f32)| {
-                    let own = &self.padded.values[source as usize * width..][..width];
-                    (source, self.als.scaling.of(value) * dot(own, &weights))
-                };
-                strongest(history.items.iter().zip(history.values).map(part), item)
-            };
-            items.iter().map(explain).collect()
-        })
-    }
-
     fn algorithm(&self) -> &'static str {
         "als"
     }
 
     fn recommend(&self, history: History, k: usize, eligible: Eligible, found: &mut Found) {
-        if history.items.is_empty() {
-            found.items.clear();
-            return;
-        }
-        self.index.search(&self.fold_in(history), k, eligible, found);
+        self.vectors.recommend(self.fold_in(history).as_deref(), k, eligible, found);
     }
 
     fn recommend_batch(&self, histories: &[History], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
-        let vectors: Vec<Vec<f32>> = histories.par_iter().map(|&history| self.fold_in(history)).collect();
-        let queries: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
-        let mut results = self.index.search_batch(&queries, k, eligible);
-        for (result, history) in results.iter_mut().zip(histories) {
-            if history.items.is_empty() {
-                result.clear();
-            }
-        }
-        results
+        let queries: Vec<Option<Vec<f32>>> = histories.par_iter().map(|&history| self.fold_in(history)).collect();
+        self.vectors.recommend_batch(&queries, k, eligible)
     }
 
     fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
-        let vector = self.cosine.vector(item);
-        if vector.iter().all(|&value| value == 0.0) {
-            found.items.clear();
-            return;
-        }
-        self.cosine.search(&vector, k, eligible, found);
+        self.vectors.similar(item, k, eligible, found);
     }
 
     fn similarity(&self, a: u32, b: u32) -> f32 {
-        let (a, b) = (self.item_factor(a), self.item_factor(b));
-        let lengths = (dot(a, a) * dot(b, b)).sqrt();
-        if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
+        self.vectors.similarity(a, b)
+    }
+
+    /// A score is linear in the confidences of the history, so its parts are exact. O(solve + items · n · (n + d)).
+    fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {
+        let mut vector = vec![0f32; self.als.factors];
+        let against = self.against();
+        SCRATCH.with_borrow_mut(|scratch| {
+            if history.items.is_empty() || !against.solve(history, scratch, &mut vector) {
+                return vec![None; items.len()];
+            }
+            let parts = |item| history.items.iter().copied().zip(against.parts(history, scratch, item));
+            items.iter().map(|&item| strongest(parts(item), item)).collect()
+        })
     }
 
     fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
-        let query = self.fold_in(history);
-        let known = !history.items.is_empty();
-        items.iter().map(|&item| known.then(|| self.index.score(&query, item)).filter(|score| score.is_finite())).collect()
+        self.vectors.score(self.fold_in(history).as_deref(), items)
+    }
+
+    fn deviation(&self, history: History) -> f32 {
+        self.fold_in(history).map_or(0.0, |query| self.vectors.deviation(&query))
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {
         let factors = self.als.factors;
         vec![
             Tensor::f32("als.user_factors", &[self.user_factors.len() / factors, factors], &self.user_factors),
-            Tensor::f32("als.item_factors", &[self.item_factors.len() / factors, factors], &self.item_factors),
+            Tensor::f32("als.item_factors", &[self.vectors.len(), factors], &self.vectors.values),
         ]
     }
 }

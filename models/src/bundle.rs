@@ -1,11 +1,9 @@
 //! One immutable exported version: everything an answer needs, written once, verified at every load.
 
-use crate::als::AlsModel;
 use crate::answer::{Answer, ForCart, ForItem, ForUser};
 use crate::bitmap::Bitmap;
 use crate::complements::ComplementsModel;
-use crate::item_knn::ItemKnnModel;
-use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest, Personal};
+use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::popular::PopularModel;
 use crate::recommend::{Fit, Recommend, Training, Watch};
 use crate::tables::{write_items, write_users};
@@ -79,7 +77,7 @@ impl Bundle {
         let orders = Orders::of(&log);
         let training = Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog };
         // The manifest holds what was fitted, not what was left to choose.
-        let parameters = Hyperparameters { personal: parameters.personal.resolved(&interactions), ..parameters };
+        let parameters = Hyperparameters { personal: parameters.personal.resolved(&training, watch)?, ..parameters };
         let personal = parameters.personal.fit(&training, watch)?;
         let popular = parameters.popular.fit(&training, &())?;
         let complements = parameters.cross_sell.fit(&training, watch)?;
@@ -190,8 +188,10 @@ impl Bundle {
         write_items(&folder.join(ITEMS), &self.items, &self.catalog)?;
         write_users(&folder.join(USERS), &self.users, &self.user_attributes)?;
         let mut tensors = self.personal.tensors();
-        if self.personal.algorithm() != "popular" {
-            tensors.extend(self.popular.tensors());
+        for tensor in self.popular.tensors() {
+            if tensors.iter().all(|known| known.name() != tensor.name()) {
+                tensors.push(tensor);
+            }
         }
         tensors.extend(self.complements.tensors());
         tensors.extend(self.upsell.tensors());
@@ -296,14 +296,11 @@ impl Bundle {
         let rows = items.len();
         let mut weights = Weights::open(&folder.join(WEIGHTS))?;
         let parameters = &manifest.hyperparameters;
-        let personal: Box<dyn Recommend> = match &parameters.personal {
-            Personal::Als(als) => Box::new(AlsModel::load(als.clone(), manifest.counts.rows, rows, &mut weights)?),
-            Personal::ItemKnn(knn) => Box::new(ItemKnnModel::load(knn, rows, &mut weights)?),
-            Personal::Popular(_) => Box::new(PopularModel::load(rows, &mut weights)?),
-        };
-        let popular = match parameters.personal {
-            Personal::Popular(_) => PopularModel::load(rows, &mut Weights::open(&folder.join(WEIGHTS))?)?,
-            _ => PopularModel::load(rows, &mut weights)?,
+        let personal = parameters.personal.load((manifest.counts.rows, rows), &mut weights)?;
+        // The personal model may be, or hold, the best sellers themselves: then their scores are stored once.
+        let popular = match weights.has("popular.scores") {
+            true => PopularModel::load(rows, &mut weights)?,
+            false => PopularModel::load(rows, &mut Weights::open(&folder.join(WEIGHTS))?)?,
         };
         let complements = ComplementsModel::load(rows, &mut weights)?;
         let upsell = UpsellModel::load(parameters.upsell.clone(), rows, &mut weights)?;

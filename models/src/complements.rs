@@ -5,8 +5,8 @@
 //! (log-likelihood ratio, Dunning 1993) or as the conditional probability p(j | i).
 
 use crate::index::{Eligible, Found};
-use crate::neighbours::{Names, Neighbours, Pair, check_neighbours};
-use crate::recommend::{Fit, Training, Watch};
+use crate::neighbours::{Names, Neighbours, Pair};
+use crate::recommend::{Fit, Training, Watch, hyperparameter};
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
 use aisle_data::NONE;
@@ -60,7 +60,7 @@ impl Default for Complements {
 
 impl Complements {
     fn validate(&self) -> Result<()> {
-        check_neighbours(self.neighbours)?;
+        hyperparameter("neighbours", self.neighbours, 1..=100_000)?;
         let wrong = |name: &str, found: String, expected: &str| {
             Err(ModelError::Hyperparameter { name: name.into(), found, expected: expected.into() })
         };

@@ -25,16 +25,14 @@ pub enum ModelError {
         why: String,
     },
     /// The fit left the numbers.
-    #[error(
-        "{model} diverged in iteration {iteration} (a factor is not finite): raise regularization (now {regularization}) or lower the event weights"
-    )]
+    #[error("{model} diverged in iteration {iteration} (a factor is not finite): {advice}")]
     Diverged {
         /// The algorithm.
         model: &'static str,
         /// The iteration, from 1.
         iteration: usize,
-        /// The regularisation in force.
-        regularization: f32,
+        /// What to change.
+        advice: String,
     },
     /// CUDA was asked of a build that does not have it.
     #[error("device 'cuda' was asked for, and this version of Aisle computes on the CPU only: use --device cpu")]

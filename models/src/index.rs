@@ -1,7 +1,7 @@
 //! Exact top-k by inner product: the oracle of every faster index to come.
 
 use crate::bitmap::Bitmap;
-use crate::kernels::{LANES, Simd, TILE, scan, simd, tile};
+use crate::kernels::{LANES, Simd, TILE, dot, scan, simd, tile};
 use crate::top_k::{Scored, TopK};
 use rayon::prelude::*;
 
@@ -70,6 +70,8 @@ pub struct Found {
 /// Vectors lie in panels of 16 items, dimension by dimension, so that one load serves 16 items and no sum is horizontal.
 pub struct Exact {
     panels: Vec<f32>,
+    /// One over the length of each vector, 0 for a zero vector; padded like the panels.
+    inverse_lengths: Vec<f32>,
     len: usize,
     depth: usize,
     simd: Simd,
@@ -78,49 +80,46 @@ pub struct Exact {
 impl Exact {
     /// Packs `len × depth` row-major vectors.
     pub fn new(vectors: &[f32], depth: usize) -> Self {
-        Self::scaled(vectors, depth, |_| 1.0)
-    }
-
-    /// Packs the vectors divided by their length: inner products become cosines. Zero vectors stay zero.
-    pub fn cosine(vectors: &[f32], depth: usize) -> Self {
-        Self::scaled(vectors, depth, |vector| {
-            let norm = crate::kernels::dot(vector, vector).sqrt();
-            if norm > 0.0 { 1.0 / norm } else { 0.0 }
-        })
-    }
-
-    fn scaled(vectors: &[f32], depth: usize, scale: impl Fn(&[f32]) -> f32 + Sync) -> Self {
         let len = vectors.len().checked_div(depth).unwrap_or(0);
         // Whole groups of four panels, so that the scan has no remainder.
-        let mut panels = vec![0f32; len.div_ceil(LANES * TILE) * LANES * TILE * depth];
+        let padded = len.div_ceil(LANES * TILE) * LANES * TILE;
+        let mut panels = vec![0f32; padded * depth];
+        let mut inverse_lengths = vec![0f32; padded];
         if depth > 0 {
-            panels.par_chunks_mut(LANES * depth).enumerate().for_each(|(number, panel)| {
-                for lane in 0..LANES {
-                    let item = number * LANES + lane;
-                    if item < len {
-                        let vector = &vectors[item * depth..(item + 1) * depth];
-                        let scale = scale(vector);
-                        vector.iter().enumerate().for_each(|(d, &value)| panel[d * LANES + lane] = value * scale);
-                    }
+            let lanes = inverse_lengths.par_chunks_mut(LANES);
+            panels.par_chunks_mut(LANES * depth).zip(lanes).enumerate().for_each(|(number, (panel, inverse))| {
+                for (vector, lane) in vectors.chunks(depth).skip(number * LANES).zip(0..LANES) {
+                    vector.iter().enumerate().for_each(|(d, &value)| panel[d * LANES + lane] = value);
+                    let length = dot(vector, vector).sqrt();
+                    inverse[lane] = if length > 0.0 { 1.0 / length } else { 0.0 };
                 }
             });
         }
-        Self { panels, len, depth, simd: simd() }
+        Self { panels, inverse_lengths, len, depth, simd: simd() }
     }
 
-    /// The packed vector of an item.
-    pub fn vector(&self, item: u32) -> Vec<f32> {
-        let (panel, lane) = (item as usize / LANES, item as usize % LANES);
-        (0..self.depth).map(|d| self.panels[panel * LANES * self.depth + d * LANES + lane]).collect()
+    /// As [`Index::search`], by the cosine. Zero vectors have cosine 0 with everything.
+    pub fn search_cosine(&self, query: &[f32], k: usize, eligible: Eligible, found: &mut Found) {
+        let length = dot(query, query).sqrt();
+        let query: Vec<f32> = query.iter().map(|value| if length > 0.0 { value / length } else { 0.0 }).collect();
+        found.top.reset(k);
+        self.scan(&query, |first, scores| {
+            scores.iter_mut().zip(&self.inverse_lengths[first..]).for_each(|(score, inverse)| *score *= inverse);
+            offer(&mut found.top, first, scores, &eligible, self.len);
+        });
+        found.top.drain_into(&mut found.items);
     }
 
-    /// The inner product of a query with one item.
-    pub fn score(&self, query: &[f32], item: u32) -> f32 {
-        let (panel, lane) = (item as usize / LANES, item as usize % LANES);
-        let panel = &self.panels[panel * LANES * self.depth..][..LANES * self.depth];
+    /// Scores all items: `take` gets the number of the first of 16 with their scores.
+    fn scan(&self, query: &[f32], mut take: impl FnMut(usize, &mut [f32; LANES])) {
+        if self.depth == 0 || query.len() != self.depth {
+            return;
+        }
         let mut out = [[0f32; LANES]; TILE];
-        tile(self.simd, [query; TILE], panel, &mut out);
-        out[0][lane]
+        for (number, panels) in self.panels.chunks_exact(TILE * LANES * self.depth).enumerate() {
+            scan(self.simd, query, panels, &mut out);
+            out.iter_mut().enumerate().for_each(|(panel, scores)| take((number * TILE + panel) * LANES, scores));
+        }
     }
 }
 
@@ -128,6 +127,10 @@ impl Exact {
 #[inline]
 fn offer(top: &mut TopK, first: usize, scores: &[f32; LANES], eligible: &Eligible, len: usize) {
     let threshold = top.threshold();
+    // One comparison of all lanes decides for nearly every panel.
+    if !scores.iter().fold(false, |any, &score| any | (score >= threshold)) {
+        return;
+    }
     for (lane, &score) in scores.iter().enumerate() {
         let item = first + lane;
         if score >= threshold && item < len && eligible.contains(item as u32) {
@@ -143,15 +146,7 @@ impl Index for Exact {
 
     fn search(&self, query: &[f32], k: usize, eligible: Eligible, found: &mut Found) {
         found.top.reset(k);
-        if self.depth > 0 && query.len() == self.depth && k > 0 {
-            let mut out = [[0f32; LANES]; TILE];
-            for (number, panels) in self.panels.chunks_exact(TILE * LANES * self.depth).enumerate() {
-                scan(self.simd, query, panels, &mut out);
-                for (panel, scores) in out.iter().enumerate() {
-                    offer(&mut found.top, (number * TILE + panel) * LANES, scores, &eligible, self.len);
-                }
-            }
-        }
+        self.scan(query, |first, scores| offer(&mut found.top, first, scores, &eligible, self.len));
         found.top.drain_into(&mut found.items);
     }
 
@@ -247,9 +242,11 @@ mod tests {
 
     #[test]
     fn cosine_ignores_length() {
-        let index = Exact::cosine(&[10.0, 0.0, 0.6, 0.8, 0.0, 0.0], 2);
-        assert!((index.score(&[0.0, 1.0], 1) - 0.8).abs() < 1e-6);
-        assert_eq!(index.vector(0), vec![1.0, 0.0]);
-        assert_eq!(index.vector(2), vec![0.0, 0.0]);
+        let index = Exact::new(&[10.0, 0.0, 0.6, 0.8, 0.0, 0.0], 2);
+        let all = Bitmap::filled(3, true);
+        let mut found = Found::default();
+        index.search_cosine(&[0.0, 5.0], 3, Eligible::new(&all), &mut found);
+        assert_eq!(found.items.iter().map(|scored| scored.item).collect::<Vec<_>>(), [1, 0, 2]);
+        assert!((found.items[0].score - 0.8).abs() < 1e-6);
     }
 }

@@ -4,10 +4,9 @@
 //! Deshpande and Karypis, "Item-Based Top-N Recommendation Algorithms" (TOIS 2004).
 
 use crate::als::Scaling;
-use crate::index::{Eligible, Found};
-use crate::neighbours::{Names, Neighbours, Pair, check_neighbours, from_co_occurrence};
-use crate::recommend::{Fit, History, Recommend, Training, Watch};
-use crate::weights::{Tensor, Weights};
+use crate::item_item::ItemItemModel;
+use crate::neighbours::{Neighbours, Pair, from_co_occurrence};
+use crate::recommend::{Fit, Training, Watch, hyperparameter};
 use crate::{ModelError, Result};
 use aisle_data::Csr;
 use serde::{Deserialize, Serialize};
@@ -45,11 +44,9 @@ pub struct ItemKnn {
 
 impl Default for ItemKnn {
     fn default() -> Self {
-        Self { measure: Measure::Cosine, neighbours: 100, shrink: 0.0, scaling: Scaling::Log }
+        Self { measure: Measure::Cosine, neighbours: 100, shrink: 10.0, scaling: Scaling::Log }
     }
 }
-
-const NAMES: Names = ["item_knn.offsets", "item_knn.items", "item_knn.scores"];
 
 impl ItemKnn {
     /// The matrix with confidence, or its BM25 or TF-IDF weights, as values.
@@ -80,11 +77,8 @@ impl ItemKnn {
 
     /// Finds each item's neighbours in a users × items (or orders × items) matrix. O(Σ row lengths²).
     pub fn neighbours(&self, by_user: &Csr, by_item: &Csr) -> Result<Neighbours> {
-        check_neighbours(self.neighbours)?;
-        if !(self.shrink.is_finite() && self.shrink >= 0.0) {
-            let (name, found) = ("shrink".into(), self.shrink.to_string());
-            return Err(ModelError::Hyperparameter { name, found, expected: "a number of 0 or more".into() });
-        }
+        hyperparameter("neighbours", self.neighbours, 1..=100_000)?;
+        hyperparameter("shrink", self.shrink, 0.0..=f32::MAX)?;
         let rows = self.weighted(by_user, by_item);
         let columns = rows.transposed(by_item.rows());
         let lengths: Vec<f32> =
@@ -103,71 +97,15 @@ impl ItemKnn {
 }
 
 impl Fit for ItemKnn {
-    type Model = ItemKnnModel;
+    type Model = ItemItemModel;
 
-    fn fit(&self, training: &Training, watch: &dyn Watch) -> Result<ItemKnnModel> {
+    fn fit(&self, training: &Training, watch: &dyn Watch) -> Result<ItemItemModel> {
         let data = training.interactions;
         if data.nnz() == 0 {
             return Err(ModelError::NothingToLearn { model: "item-knn", why: "no user has a positive interaction".into() });
         }
         let neighbours = self.neighbours(&data.by_user, &data.by_item)?;
         watch.step("item-knn", 1, 1);
-        Ok(ItemKnnModel { neighbours, scaling: self.scaling })
-    }
-}
-
-/// Fitted neighbours.
-pub struct ItemKnnModel {
-    neighbours: Neighbours,
-    scaling: Scaling,
-}
-
-impl ItemKnnModel {
-    /// From neighbours found elsewhere, for example on orders.
-    pub fn new(neighbours: Neighbours, scaling: Scaling) -> Self {
-        Self { neighbours, scaling }
-    }
-
-    pub(crate) fn load(knn: &ItemKnn, items: usize, weights: &mut Weights) -> Result<Self> {
-        Ok(Self { neighbours: Neighbours::load(NAMES, items, weights)?, scaling: knn.scaling })
-    }
-
-    fn sources<'a>(&self, history: History<'a>) -> impl Iterator<Item = (u32, f32)> + 'a {
-        let scaling = self.scaling;
-        history.items.iter().zip(history.values).map(move |(&item, &value)| (item, scaling.of(value)))
-    }
-}
-
-impl Recommend for ItemKnnModel {
-    fn algorithm(&self) -> &'static str {
-        "item-knn"
-    }
-
-    fn recommend(&self, history: History, k: usize, eligible: Eligible, found: &mut Found) {
-        self.neighbours.accumulate(self.sources(history), k, eligible, found);
-    }
-
-    fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
-        self.neighbours.accumulate(std::iter::once((item, 1.0)), k, eligible, found);
-    }
-
-    fn similarity(&self, a: u32, b: u32) -> f32 {
-        self.neighbours.row(a).find(|neighbour| neighbour.item == b).map_or(0.0, |neighbour| neighbour.score)
-    }
-
-    fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
-        let mut sums = vec![None; items.len()];
-        for (source, weight) in self.sources(history) {
-            for neighbour in self.neighbours.row(source) {
-                for (sum, _) in sums.iter_mut().zip(items).filter(|(_, item)| **item == neighbour.item) {
-                    *sum = Some(sum.unwrap_or(0.0) + weight * neighbour.score);
-                }
-            }
-        }
-        sums
-    }
-
-    fn tensors(&self) -> Vec<Tensor<'_>> {
-        self.neighbours.tensors(NAMES)
+        Ok(ItemItemModel::knn(neighbours, self.scaling))
     }
 }

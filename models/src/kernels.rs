@@ -1,8 +1,11 @@
-//! The three inner loops that everything else waits for, compiled for the widest vectors the processor has.
+//! The inner loops that everything else waits for, compiled for the widest vectors the processor has.
 //!
 //! Each loop is written once as portable Rust over fixed-size lanes, which the compiler turns into vector code;
 //! it is compiled three times (portable, AVX2 with FMA, AVX-512) and chosen at run time. Every lane adds in the same
 //! order whatever the width, so AVX2 and AVX-512 give the same bits, and one query gives the same bits as a batch.
+
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
 
 /// Items scored side by side: the width of a panel.
 pub const LANES: usize = 16;
@@ -41,7 +44,7 @@ fn madd<const FMA: bool>(a: f32, b: f32, sum: f32) -> f32 {
 
 /// `out[q][lane] = Σ_d queries[q][d] · panel[d][lane]`: four queries against one panel of 16 items.
 #[inline(always)]
-fn tile_body<const FMA: bool>(queries: [&[f32]; TILE], panel: &[f32], out: &mut [[f32; LANES]; TILE]) {
+fn tile_body<const FMA: bool, const WIDE: bool>(queries: [&[f32]; TILE], panel: &[f32], out: &mut [[f32; LANES]; TILE]) {
     let mut sums = [[0f32; LANES]; TILE];
     let depth = panel.len() / LANES;
     let [a, b, c, d] = queries.map(|query| &query[..depth]);
@@ -58,7 +61,7 @@ fn tile_body<const FMA: bool>(queries: [&[f32]; TILE], panel: &[f32], out: &mut 
 
 /// `out[p][lane] = Σ_d query[d] · panels[p][d][lane]`: one query against four panels.
 #[inline(always)]
-fn scan_body<const FMA: bool>(query: &[f32], panels: &[f32], out: &mut [[f32; LANES]; TILE]) {
+fn scan_body<const FMA: bool, const WIDE: bool>(query: &[f32], panels: &[f32], out: &mut [[f32; LANES]; TILE]) {
     let mut sums = [[0f32; LANES]; TILE];
     let size = query.len() * LANES;
     let (first, rest) = panels.split_at(size);
@@ -76,90 +79,253 @@ fn scan_body<const FMA: bool>(query: &[f32], panels: &[f32], out: &mut [[f32; LA
     *out = sums;
 }
 
-/// Adds `Σ_n left[n] ⊗ right[n]` to the lower triangle of a `width × width` matrix, in tiles of 4 rows × 16 columns.
+/// Adds (or, with `SUB`, takes away) `Σ_n left[n] ⊗ right[n]` in one tile of 4 × 16 cells. The rows of `left` and
+/// `right` start `stride` apart; `cells` starts at the tile's first cell and its rows are `width` apart.
 #[inline(always)]
-fn gram_body<const FMA: bool>(left: &[f32], right: &[f32], width: usize, matrix: &mut [f32]) {
-    let rows = left.len() / width;
-    for top in (0..width).step_by(TILE) {
-        for from in (0..=top).step_by(LANES) {
-            let mut sums = [[0f32; LANES]; TILE];
-            for row in 0..rows {
-                let start = row * width;
-                let (Some(weights), Some(items)) =
-                    (left[start + top..].first_chunk::<TILE>(), right[start + from..].first_chunk::<LANES>())
-                else {
-                    return;
-                };
-                for (sum, &weight) in sums.iter_mut().zip(weights) {
-                    for (total, &item) in sum.iter_mut().zip(items) {
-                        *total = madd::<FMA>(weight, item, *total);
-                    }
-                }
+fn outer<const FMA: bool, const SUB: bool>(
+    (left, right, stride): (&[f32], &[f32], usize),
+    rows: usize,
+    cells: &mut [f32],
+    width: usize,
+) {
+    let mut sums = [[0f32; LANES]; TILE];
+    for row in 0..rows {
+        let (Some(weights), Some(items)) =
+            (left[row * stride..].first_chunk::<TILE>(), right[row * stride..].first_chunk::<LANES>())
+        else {
+            return;
+        };
+        for (sum, &weight) in sums.iter_mut().zip(weights) {
+            for (total, &item) in sum.iter_mut().zip(items) {
+                *total = madd::<FMA>(weight, item, *total);
             }
-            for (line, sum) in sums.iter().enumerate() {
-                let target = &mut matrix[(top + line) * width + from..][..LANES];
-                target.iter_mut().zip(sum).for_each(|(cell, sum)| *cell += sum);
-            }
+        }
+    }
+    for (line, sum) in sums.iter().enumerate() {
+        let target = &mut cells[line * width..][..LANES];
+        for (cell, sum) in target.iter_mut().zip(sum) {
+            *cell = if SUB { *cell - sum } else { *cell + sum };
         }
     }
 }
 
-/// Cholesky factorisation in place of the lower triangle (`stride` = `size`), then solves for `b` in place.
-/// Returns false if the matrix is not positive definite. `column` is scratch of `size`.
+/// The tiles of the upper triangle, from row and column `start` (a multiple of 16) on. `left` and `right` begin at that column.
 #[inline(always)]
-fn solve_body<const FMA: bool>(size: usize, matrix: &mut [f32], b: &mut [f32], column: &mut [f32]) -> bool {
-    for pivot in 0..size {
-        let diagonal = matrix[pivot * size + pivot];
+fn outers<const FMA: bool, const WIDE: bool, const SUB: bool>(
+    (left, right, stride): (&[f32], &[f32], usize),
+    rows: usize,
+    matrix: &mut [f32],
+    (width, start): (usize, usize),
+) {
+    if rows == 0 {
+        return;
+    }
+    // Sixteen running sums hide the latency of a fused multiply-add where there are registers for them.
+    let height = if WIDE && cfg!(target_arch = "x86_64") { 2 * TILE } else { TILE };
+    for top in (start..width).step_by(height) {
+        let mut from = top / LANES * LANES;
+        while from < width {
+            let operands = (&left[top - start..], &right[from - start..], stride);
+            let cells = &mut matrix[(top - start) * width + from..];
+            #[cfg(target_arch = "x86_64")]
+            if WIDE {
+                // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
+                unsafe {
+                    if from + 2 * LANES <= width {
+                        avx512::outer::<SUB, 2>(operands, rows, cells, width);
+                        from += LANES;
+                    } else {
+                        avx512::outer::<SUB, 1>(operands, rows, cells, width);
+                    }
+                }
+                from += LANES;
+                continue;
+            }
+            outer::<FMA, SUB>(operands, rows, cells, width);
+            from += LANES;
+        }
+    }
+}
+
+#[inline(always)]
+fn gram_body<const FMA: bool, const WIDE: bool>(left: &[f32], right: &[f32], width: usize, matrix: &mut [f32]) {
+    outers::<FMA, WIDE, false>((left, right, width), left.len() / width, matrix, (width, 0));
+}
+
+/// Right-looking Cholesky factorisation A = UᵀU in blocks of 16 rows, in place in the upper triangle; the diagonal holds 1 / u_pp.
+#[inline(always)]
+fn solve_body<const FMA: bool, const WIDE: bool>(size: usize, matrix: &mut [f32], b: &mut [f32]) -> bool {
+    for start in (0..size).step_by(LANES) {
+        let next = start + LANES;
+        let (panel, trailing) = matrix[start * size..].split_at_mut(LANES * size);
+        if !factor::<FMA, WIDE>(panel, size, start) {
+            return false;
+        }
+        if next < size {
+            let operand = &panel[next..];
+            outers::<FMA, WIDE, true>((operand, operand, size), LANES, trailing, (size, next));
+        }
+    }
+    substitute_body::<FMA, WIDE>(size, matrix, b);
+    true
+}
+
+/// Factors the 16 rows of a panel from column `start` on. Rows are eliminated by u_pr / u_pp and scaled by 1 / √pivot afterwards:
+/// no square root waits in the chain from pivot to pivot.
+#[inline(always)]
+fn factor<const FMA: bool, const WIDE: bool>(panel: &mut [f32], size: usize, start: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if WIDE {
+        // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
+        return unsafe { avx512::factor(panel, size, start) };
+    }
+    let mut scales = [0f32; LANES];
+    for pivot in 0..LANES {
+        let (done, below) = panel.split_at_mut((pivot + 1) * size);
+        let own = &done[pivot * size + start..];
+        let diagonal = own[pivot];
         if !(diagonal > 0.0 && diagonal.is_finite()) {
             return false;
         }
-        let root = diagonal.sqrt();
-        let inverse = 1.0 / root;
-        matrix[pivot * size + pivot] = root;
-        for row in pivot + 1..size {
-            let value = matrix[row * size + pivot] * inverse;
-            matrix[row * size + pivot] = value;
-            column[row] = value;
-        }
-        for row in pivot + 1..size {
-            let factor = -column[row];
-            let line = &mut matrix[row * size + pivot + 1..=row * size + row];
-            for (cell, &value) in line.iter_mut().zip(&column[pivot + 1..=row]) {
+        let inverse = 1.0 / diagonal;
+        scales[pivot] = 1.0 / diagonal.sqrt();
+        for (row, cells) in below.chunks_exact_mut(size).enumerate() {
+            let factor = -(own[pivot + 1 + row] * inverse);
+            for (cell, &value) in cells[start..].iter_mut().zip(own) {
                 *cell = madd::<FMA>(factor, value, *cell);
             }
         }
     }
-    substitute_body::<FMA>(size, matrix, b);
+    for (pivot, scale) in scales.into_iter().enumerate() {
+        let own = &mut panel[pivot * size + start..(pivot + 1) * size];
+        own.iter_mut().for_each(|cell| *cell *= scale);
+        own[pivot] = scale;
+    }
     true
 }
 
 /// Solves for `b` in place, given the Cholesky factor that [`solve`] left in `matrix`.
 #[inline(always)]
-fn substitute_body<const FMA: bool>(size: usize, matrix: &[f32], b: &mut [f32]) {
-    // L z = b, by rows: a dot product in 16 running sums.
+fn substitute_body<const FMA: bool, const WIDE: bool>(size: usize, matrix: &[f32], b: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if WIDE {
+        // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
+        return unsafe { avx512::substitute(size, matrix, b) };
+    }
+    // Uᵀ z = b, by columns of Uᵀ, which are rows of U.
     for row in 0..size {
-        let line = &matrix[row * size..row * size + row];
-        let mut sums = [0f32; LANES];
-        let (chunks, rest) = line.as_chunks::<LANES>();
-        let (known, known_rest) = b[..row].as_chunks::<LANES>();
-        for (chunk, values) in chunks.iter().zip(known) {
-            for ((sum, &cell), &value) in sums.iter_mut().zip(chunk).zip(values) {
-                *sum = madd::<FMA>(cell, value, *sum);
+        let line = &matrix[row * size + row..(row + 1) * size];
+        let value = b[row] * line[0];
+        b[row] = value;
+        for (target, &cell) in b[row + 1..].iter_mut().zip(&line[1..]) {
+            *target = madd::<FMA>(-value, cell, *target);
+        }
+    }
+    // U x = z, in blocks of 16 rows: first what the later blocks take away, then column by column.
+    for start in (0..size).step_by(LANES).rev() {
+        let next = start + LANES;
+        let (own, later) = b.split_at_mut(next);
+        let own = &mut own[start..];
+        for (row, value) in own.iter_mut().enumerate().filter(|_| next < size) {
+            *value -= dot_body::<FMA>(&matrix[(start + row) * size + next..(start + row + 1) * size], later);
+        }
+        for column in (0..LANES).rev() {
+            let value = own[column] * matrix[(start + column) * size + start + column];
+            own[column] = value;
+            for (row, target) in own[..column].iter_mut().enumerate() {
+                *target = madd::<FMA>(-value, matrix[(start + row) * size + start + column], *target);
             }
         }
-        let mut dot: f32 = sums.iter().sum();
-        for (&cell, &value) in rest.iter().zip(known_rest) {
-            dot = madd::<FMA>(cell, value, dot);
-        }
-        b[row] = (b[row] - dot) / matrix[row * size + row];
     }
-    // Lᵀ x = z, by columns of Lᵀ, which are rows of L.
-    for row in (0..size).rev() {
-        let value = b[row] / matrix[row * size + row];
-        b[row] = value;
-        let line = &matrix[row * size..row * size + row];
-        for (target, &cell) in b[..row].iter_mut().zip(line) {
-            *target = madd::<FMA>(-value, cell, *target);
+}
+
+#[inline(always)]
+fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    for (x, y) in a_chunks.iter().zip(b_chunks) {
+        for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
+            *sum = madd::<FMA>(x, y, *sum);
+        }
+    }
+    // A tree, not a chain: half the lanes at a time.
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    let rest = a_rest.iter().zip(b_rest).fold(0.0, |sum, (&x, &y)| madd::<FMA>(x, y, sum));
+    sums[0] + rest
+}
+
+#[inline(always)]
+fn dots_body<const FMA: bool, const WIDE: bool>(rows: &[f32], vector: &[f32], out: &mut [f32]) {
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if WIDE && vector.len().is_multiple_of(LANES) {
+        // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
+        done = unsafe { avx512::dots(rows, vector, out) };
+    }
+    for (row, out) in rows.chunks_exact(vector.len()).zip(out).skip(done) {
+        *out = dot_body::<FMA>(row, vector);
+    }
+}
+
+#[inline(always)]
+fn score_rows_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], query: &[f32], out: &mut [f32]) {
+    const SIDE: usize = 8;
+    let depth = query.len();
+    for (which, out) in which.chunks(SIDE).zip(out.chunks_mut(SIDE)) {
+        let rows: [&[f32]; SIDE] = std::array::from_fn(|at| &rows[which[at.min(which.len() - 1)] as usize * depth..][..depth]);
+        let mut sums = [0f32; SIDE];
+        for (d, &weight) in query.iter().enumerate() {
+            for (sum, row) in sums.iter_mut().zip(&rows) {
+                *sum = madd::<FMA>(weight, row[d], *sum);
+            }
+        }
+        out.copy_from_slice(&sums[..out.len()]);
+    }
+}
+
+#[inline(always)]
+fn add_rows_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], weights: &[f32], out: &mut [f32]) {
+    let width = out.len();
+    for (&row, &weight) in which.iter().zip(weights) {
+        let row = &rows[row as usize * width..][..width];
+        for (sum, &value) in out.iter_mut().zip(row) {
+            *sum = madd::<FMA>(weight, value, *sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn gather_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], scales: &[f32], out: &mut [f32]) {
+    let depth = scales.len();
+    let width = out.len() / depth;
+    for (group, sixteen) in which.chunks(LANES).enumerate() {
+        // Lanes past the end repeat the last row and are wiped afterwards, so that the loop has no branch.
+        let sources: [&[f32]; LANES] = std::array::from_fn(|lane| {
+            let row = sixteen[lane.min(sixteen.len() - 1)] as usize;
+            &rows[row * depth..][..depth]
+        });
+        let mut from = 0;
+        #[cfg(target_arch = "x86_64")]
+        if WIDE {
+            // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
+            unsafe { avx512::gather(&sources, scales, out, (group * LANES, width)) };
+            from = depth / LANES * LANES;
+        }
+        for (d, &scale) in scales.iter().enumerate().skip(from) {
+            let cells = &mut out[d * width + group * LANES..][..LANES];
+            for (cell, source) in cells.iter_mut().zip(&sources) {
+                *cell = source[d] * scale;
+            }
+        }
+        if sixteen.len() < LANES {
+            out.chunks_exact_mut(width).for_each(|row| row[group * LANES + sixteen.len()..].fill(0.0));
         }
     }
 }
@@ -172,9 +338,9 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $kind),*) $(-> $out)? { $body::<true>($($arg),*) }
+                fn avx2($($arg: $kind),*) $(-> $out)? { $body::<true, false>($($arg),*) }
                 #[target_feature(enable = "avx512f,avx512vl,fma")]
-                fn avx512($($arg: $kind),*) $(-> $out)? { $body::<true>($($arg),*) }
+                fn avx512($($arg: $kind),*) $(-> $out)? { $body::<true, true>($($arg),*) }
                 match simd {
                     // SAFETY: `simd()` returns these variants only where the processor reports the features,
                     // and the bodies are safe code: the features are the only condition of the call.
@@ -185,7 +351,7 @@ macro_rules! dispatch {
                 }
             }
             let _ = simd;
-            $body::<false>($($arg),*)
+            $body::<false, false>($($arg),*)
         }
     };
 }
@@ -200,31 +366,40 @@ dispatch! {
 }
 dispatch! {
     /// Adds the outer products of the rows of `left` and `right` (both `n × width`, `width` a multiple of 16)
-    /// to the lower triangle of `matrix` (`width × width`); cells right of the diagonal within a tile are also written.
+    /// to the upper triangle of `matrix` (`width × width`); cells left of the diagonal within a tile are also written.
     gram, gram_body, (left: &[f32], right: &[f32], width: usize, matrix: &mut [f32])
 }
 dispatch! {
-    /// Solves `matrix · x = b` for a symmetric positive definite matrix given by its lower triangle; `b` becomes `x`,
-    /// the matrix its Cholesky factor. O(size³ / 3). Returns false if it is not positive definite.
-    solve, solve_body, (size: usize, matrix: &mut [f32], b: &mut [f32], column: &mut [f32]) -> bool
+    /// Solves `matrix · x = b` for a symmetric positive definite matrix given by its upper triangle, `size` a multiple of 16;
+    /// `b` becomes `x`, the matrix its Cholesky factor U (A = UᵀU). O(size³ / 6) multiply-adds. Returns false if it is not
+    /// positive definite.
+    solve, solve_body, (size: usize, matrix: &mut [f32], b: &mut [f32]) -> bool
 }
-
 dispatch! {
     /// Solves for another right side with the Cholesky factor that [`solve`] left in `matrix`. O(size²).
     substitute, substitute_body, (size: usize, matrix: &[f32], b: &mut [f32])
 }
+dispatch! {
+    /// The inner product of each row of `rows` with `vector`.
+    dots, dots_body, (rows: &[f32], vector: &[f32], out: &mut [f32])
+}
+dispatch! {
+    /// The inner products of a query with chosen rows, each summed in order of dimension: the bits of [`scan`] and [`tile`].
+    score_rows, score_rows_body, (rows: &[f32], which: &[u32], query: &[f32], out: &mut [f32])
+}
+dispatch! {
+    /// `out += Σ weights[n] · rows[which[n]]`, rows as long as `out`.
+    add_rows, add_rows_body, (rows: &[f32], which: &[u32], weights: &[f32], out: &mut [f32])
+}
+dispatch! {
+    /// Rows chosen by `which`, scaled by dimension, as columns: `out[d][n] = scales[d] · rows[which[n]][d]`. `out` holds whole lanes;
+    /// lanes past the last row become zero.
+    gather, gather_body, (rows: &[f32], which: &[u32], scales: &[f32], out: &mut [f32])
+}
 
 /// The inner product of two vectors of equal length, in 16 running sums: the same bits at every call site.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    for (x, y) in a_chunks.iter().zip(b_chunks) {
-        for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
-            *sum += x * y;
-        }
-    }
-    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum::<f32>()
+    dot_body::<false>(a, b)
 }
 
 #[cfg(test)]
@@ -262,6 +437,10 @@ mod tests {
                     let plain: f64 = (0..depth).map(|d| f64::from(query[d]) * f64::from(panel[d * LANES + lane])).sum();
                     assert!((plain - f64::from(score)).abs() < 1e-5, "{simd:?}");
                 }
+                let rows: Vec<f32> = (0..LANES * depth).map(|at| panel[at % depth * LANES + at / depth]).collect();
+                let mut picked = [0f32; 3];
+                score_rows(simd, &rows, &[15, 0, 7], &query, &mut picked);
+                assert_eq!(picked, [scores[15], scores[0], scores[7]], "picked and scanned differ with {simd:?}");
                 let mut batch = [[0f32; LANES]; TILE];
                 tile(simd, [&query; TILE], panel, &mut batch);
                 assert!(batch.iter().all(|row| row == scores), "batch and single differ with {simd:?}");
@@ -274,12 +453,20 @@ mod tests {
         if simd() != Simd::Avx512 {
             return;
         }
-        let (width, rows) = (48, 11);
-        let (left, right) = (numbers(rows * width, 3), numbers(rows * width, 4));
+        let (width, rows) = (112, 11);
+        let left = numbers(rows * width, 3);
         let of = |simd| {
             let mut matrix = vec![0f32; width * width];
-            gram(simd, &left, &right, width, &mut matrix);
-            matrix
+            gram(simd, &left, &left, width, &mut matrix);
+            (0..width).for_each(|at| matrix[at * width + at] += 1.0);
+            let mut x = numbers(width, 5);
+            assert!(solve(simd, width, &mut matrix, &mut x));
+            let upper = (0..width).flat_map(|row| matrix[row * width + row..(row + 1) * width].to_vec());
+            let mut columns = vec![0f32; 37 * 32];
+            gather(simd, &left, &[3, 0, 7, 2, 2, 1, 5, 4, 9, 8, 6, 1, 0, 3, 3, 7, 8, 2], &numbers(37, 6), &mut columns);
+            let mut products = vec![0f32; 37];
+            dots(simd, &columns, &numbers(32, 7), &mut products);
+            upper.chain(x).chain(columns).chain(products).collect::<Vec<f32>>()
         };
         assert_eq!(of(Simd::Avx2), of(Simd::Avx512));
     }
@@ -287,15 +474,15 @@ mod tests {
     #[test]
     fn a_solved_system_gives_back_its_right_side() {
         for simd in levels() {
-            for size in [16, 48, 64] {
+            for size in [16, 48, 64, 112] {
                 let rows = numbers(2 * size * size, 5);
                 let mut matrix = vec![0f32; size * size];
                 gram(simd, &rows, &rows, size, &mut matrix);
                 (0..size).for_each(|i| matrix[i * size + i] += 0.1);
-                let cell = |i: usize, j: usize| f64::from(if j <= i { matrix[i * size + j] } else { matrix[j * size + i] });
+                let cell = |i: usize, j: usize| f64::from(if j >= i { matrix[i * size + j] } else { matrix[j * size + i] });
                 let b = numbers(size, 6);
-                let (mut factor, mut x, mut scratch) = (matrix.clone(), b.clone(), vec![0f32; size]);
-                assert!(solve(simd, size, &mut factor, &mut x, &mut scratch));
+                let (mut factor, mut x) = (matrix.clone(), b.clone());
+                assert!(solve(simd, size, &mut factor, &mut x));
                 let mut again = b.clone();
                 substitute(simd, size, &factor, &mut again);
                 assert_eq!(again, x);
@@ -310,8 +497,8 @@ mod tests {
     #[test]
     fn a_matrix_that_is_not_positive_definite_is_refused() {
         let mut matrix = vec![0f32; 16 * 16];
-        assert!(!solve(simd(), 16, &mut matrix, &mut [1.0; 16], &mut [0.0; 16]));
+        assert!(!solve(simd(), 16, &mut matrix, &mut [1.0; 16]));
         matrix[0] = f32::NAN;
-        assert!(!solve(simd(), 16, &mut matrix, &mut [1.0; 16], &mut [0.0; 16]));
+        assert!(!solve(simd(), 16, &mut matrix, &mut [1.0; 16]));
     }
 }

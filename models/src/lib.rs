@@ -1,48 +1,64 @@
 //! Recommendation models, exact top-k retrieval, metrics, and the versions they are exported as.
 //!
-//! One algorithm, one file: [`Als`], [`ItemKnn`], [`Popular`], [`Complements`], [`Upsell`]. Hyperparameters implement [`Fit`];
+//! One algorithm, one file: vectors [`Als`], [`LowPass`]; item-item rows [`ItemKnn`], [`LinearFilter`], [`LocalRidge`], [`Ease`];
+//! their mix [`Blend`]; [`Popular`], [`Complements`], [`Upsell`]. Hyperparameters implement [`Fit`];
 //! what comes of it implements [`Recommend`]. A [`Bundle`] holds one fitted model of each task and answers questions through
 //! the ladder of `answer.rs`; a [`Registry`] keeps versions and the aliases that point at them.
 //! This crate knows matrices and files; it knows nothing of gRPC or command lines.
 
 mod als;
 mod answer;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod bitmap;
+mod blend;
 mod bundle;
 mod complements;
+mod dense;
 mod device;
+mod ease;
 mod error;
 mod index;
+mod item_item;
 mod item_knn;
 mod kernels;
+mod linear_filter;
+mod local_ridge;
+mod low_pass;
 mod manifest;
 pub mod metrics;
 mod neighbours;
 mod popular;
 mod recommend;
 mod registry;
-mod split_mix;
 mod tables;
 mod top_k;
 mod upsell;
+mod vectors;
 mod weights;
 
+pub use aisle_data::mix;
 pub use als::{Als, AlsModel, Scaling};
 pub use answer::{Answer, ForCart, ForItem, ForUser, ItemFilter, Ranked, Reason, Rung};
 pub use bitmap::Bitmap;
+pub use blend::{Blend, BlendModel};
 pub use bundle::Bundle;
 pub use complements::{Complements, ComplementsModel, Evidence, Together};
 pub use device::Device;
+pub use ease::Ease;
 pub use error::{ModelError, Result};
 pub use index::{Eligible, Exact, Found, Index};
-pub use item_knn::{ItemKnn, ItemKnnModel, Measure};
+pub use item_item::ItemItemModel;
+pub use item_knn::{ItemKnn, Measure};
 pub use kernels::{Simd, simd};
+pub use linear_filter::LinearFilter;
+pub use local_ridge::LocalRidge;
+pub use low_pass::{LowPass, LowPassModel};
 pub use manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest, Personal};
 pub use neighbours::{Neighbours, Pair};
 pub use popular::{Popular, PopularModel};
 pub use recommend::{Fit, History, Recommend, Training, Watch};
 pub use registry::{Alias, Aliases, Listed, Registry};
-pub use split_mix::mix;
 pub use tables::write_table;
 pub use top_k::{Scored, TopK};
 pub use upsell::{Upsell, UpsellModel, check_band};

@@ -1,13 +1,21 @@
 //! `manifest.json`: what a version is, where it came from, and how to know that it is whole.
 
 use crate::Result;
-use crate::als::Als;
+use crate::als::{Als, AlsModel};
+use crate::blend::Blend;
 use crate::complements::Complements;
+use crate::ease::Ease;
+use crate::item_item::ItemItemModel;
 use crate::item_knn::ItemKnn;
-use crate::popular::Popular;
+use crate::linear_filter::LinearFilter;
+use crate::local_ridge::LocalRidge;
+use crate::low_pass::{LowPass, LowPassModel};
+use crate::neighbours::Neighbours;
+use crate::popular::{Popular, PopularModel};
 use crate::recommend::{Fit, Recommend, Training, Watch};
 use crate::upsell::Upsell;
-use aisle_data::{DataConfig, Input, Interactions};
+use crate::weights::Weights;
+use aisle_data::{DataConfig, Input};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,30 +26,69 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Personal {
-    /// Vectors.
+    /// Vectors by least squares.
     Als(Als),
+    /// Vectors by a low-pass filter.
+    LowPass(LowPass),
+    /// A random walk.
+    LinearFilter(LinearFilter),
     /// Item neighbours.
     ItemKnn(ItemKnn),
+    /// Regression on neighbours.
+    LocalRidge(LocalRidge),
+    /// Regression on everything.
+    Ease(Ease),
+    /// A mix of the others.
+    Blend(Blend),
     /// Best sellers.
     Popular(Popular),
 }
 
 impl Personal {
-    /// With what was left to choose chosen for this matrix: what a manifest and a report hold.
-    pub fn resolved(&self, interactions: &Interactions) -> Self {
-        match self {
-            Personal::Als(als) => Personal::Als(als.resolved(interactions)),
+    /// With what was left to choose chosen for these data: what a manifest and a report hold. For a blend whose weights are to be
+    /// learned that means fitting its members on a part of the data.
+    ///
+    /// # Errors
+    /// What the fits return.
+    pub fn resolved(&self, training: &Training, watch: &dyn Watch) -> Result<Self> {
+        Ok(match self {
+            Personal::Als(als) => Personal::Als(als.resolved(training.interactions)),
+            Personal::LowPass(low_pass) => Personal::LowPass(low_pass.resolved(training.interactions)),
+            Personal::Blend(blend) => Personal::Blend(blend.resolved(training, watch)?),
             settled => settled.clone(),
-        }
+        })
     }
 
     /// The algorithm's name on the command line.
     pub fn algorithm(&self) -> &'static str {
         match self {
             Personal::Als(_) => "als",
+            Personal::LowPass(_) => "low-pass",
+            Personal::LinearFilter(_) => "linear-filter",
             Personal::ItemKnn(_) => "item-knn",
+            Personal::LocalRidge(_) => "local-ridge",
+            Personal::Ease(_) => "ease",
+            Personal::Blend(_) => "blend",
             Personal::Popular(_) => "popular",
         }
+    }
+
+    /// Takes a fitted model's arrays out of a version of `rows` users or orders and `items` items.
+    ///
+    /// # Errors
+    /// [`crate::ModelError::Damaged`] if they are not what this algorithm would have written.
+    pub(crate) fn load(&self, (rows, items): (usize, usize), weights: &mut Weights) -> Result<Box<dyn Recommend>> {
+        let none = Neighbours::default;
+        Ok(match self {
+            Personal::Als(als) => Box::new(AlsModel::load(als.clone(), rows, items, weights)?),
+            Personal::LowPass(low_pass) => Box::new(LowPassModel::load(low_pass, items, weights)?),
+            Personal::LinearFilter(filter) => Box::new(ItemItemModel::linear_filter(none(), filter.scaling).load(items, weights)?),
+            Personal::ItemKnn(knn) => Box::new(ItemItemModel::knn(none(), knn.scaling).load(items, weights)?),
+            Personal::LocalRidge(ridge) => Box::new(ItemItemModel::local_ridge(none(), ridge.scaling).load(items, weights)?),
+            Personal::Ease(ease) => Box::new(ItemItemModel::ease(none(), ease.scaling).load(items, weights)?),
+            Personal::Blend(blend) => Box::new(blend.load((rows, items), weights)?),
+            Personal::Popular(_) => Box::new(PopularModel::load(items, weights)?),
+        })
     }
 }
 
@@ -51,7 +98,12 @@ impl Fit for Personal {
     fn fit(&self, training: &Training, watch: &dyn Watch) -> Result<Box<dyn Recommend>> {
         Ok(match self {
             Personal::Als(als) => Box::new(als.fit(training, watch)?),
+            Personal::LowPass(low_pass) => Box::new(low_pass.fit(training, watch)?),
+            Personal::LinearFilter(filter) => Box::new(filter.fit(training, watch)?),
             Personal::ItemKnn(knn) => Box::new(knn.fit(training, watch)?),
+            Personal::LocalRidge(ridge) => Box::new(ridge.fit(training, watch)?),
+            Personal::Ease(ease) => Box::new(ease.fit(training, watch)?),
+            Personal::Blend(blend) => Box::new(blend.fit(training, watch)?),
             Personal::Popular(popular) => Box::new(popular.fit(training, watch)?),
         })
     }

@@ -11,12 +11,14 @@
 //! | map@k | Σ rel_i · (Σ_{j ≤ i} rel_j) / i ÷ min(k, \|R\|) |
 //! | mrr@k | 1 / i of the first rel_i = 1, else 0 |
 //! | coverage@k | distinct items over all answers / items that could be answered |
+//! | gini@k | inequality of how often each item that could be answered is answered: 0 = all alike, 1 = one item only |
+//! | diversity@k | mean share of pairs of an answer that are of different categories; absent where no category is known |
 //! | novelty@k | mean over answers of −log₂(users of the item / users) |
 //!
 //! The first six are means over queries. No negatives are sampled.
 
-use crate::split_mix::SplitMix;
 use crate::top_k::Scored;
+use aisle_data::SplitMix;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -25,6 +27,9 @@ pub type PerQuery = [f64; 6];
 
 /// Names of the metrics that are means over queries.
 pub const NAMES: [&str; 6] = ["recall", "precision", "hit_rate", "ndcg", "map", "mrr"];
+
+/// The place of NDCG in [`PerQuery`].
+pub(crate) const NDCG: usize = 3;
 
 /// Scores one answer list (best first) against the relevant items (ascending). O(k log |R|).
 pub fn score(answers: &[u32], relevant: &[u32], k: usize) -> PerQuery {
@@ -69,6 +74,10 @@ pub struct Measured {
     pub coverage: f64,
     /// Mean −log₂ popularity of the answers.
     pub novelty: f64,
+    /// Gini coefficient of the exposure of items.
+    pub gini: f64,
+    /// Mean share of an answer's pairs that differ in category; `None` without categories.
+    pub diversity: Option<f64>,
 }
 
 /// What coverage and novelty are measured against.
@@ -80,6 +89,38 @@ pub struct Population<'a> {
     pub item_users: &'a [u32],
     /// Users of the training data.
     pub users: usize,
+    /// Category number of each item; empty = unknown.
+    pub categories: &'a [u32],
+}
+
+/// Gini coefficient of how often items are shown, those of `candidates` that are never shown counted as 0. O(n log n).
+fn gini(mut shown: Vec<u32>, candidates: usize) -> f64 {
+    shown.sort_unstable_by(|a, b| b.cmp(a));
+    shown.resize(candidates, 0);
+    let total: f64 = shown.iter().map(|&times| f64::from(times)).sum();
+    if total == 0.0 {
+        return 0.0;
+    }
+    let count = candidates as f64;
+    // From the most shown down: place p of n weighs n + 1 − 2 p.
+    let weighed: f64 = shown.iter().enumerate().map(|(at, &times)| (count - 1.0 - 2.0 * at as f64) * f64::from(times)).sum();
+    weighed / (count * total)
+}
+
+fn diversity(lists: &[Vec<u32>], k: usize, categories: &[u32]) -> Option<f64> {
+    if categories.is_empty() {
+        return None;
+    }
+    let different = |list: &Vec<u32>| {
+        let list = &list[..list.len().min(k)];
+        let pairs = list.len() * list.len().saturating_sub(1) / 2;
+        let category = |item: &u32| categories[*item as usize];
+        let differing: usize =
+            list.iter().enumerate().map(|(at, a)| list[at + 1..].iter().filter(|b| category(a) != category(b)).count()).sum();
+        (pairs > 0).then(|| differing as f64 / pairs as f64)
+    };
+    let each: Vec<f64> = lists.iter().filter_map(different).collect();
+    (!each.is_empty()).then(|| each.iter().sum::<f64>() / each.len() as f64)
 }
 
 impl Measured {
@@ -87,10 +128,10 @@ impl Measured {
     pub fn of(answers: &[Vec<Scored>], relevant: &[&[u32]], k: usize, population: Population) -> Self {
         let lists: Vec<Vec<u32>> = answers.iter().map(|list| list.iter().map(|scored| scored.item).collect()).collect();
         let queries = lists.iter().zip(relevant).map(|(list, relevant)| score(list, relevant, k)).collect();
-        let mut seen = vec![false; population.item_users.len()];
+        let mut shown = vec![0u32; population.item_users.len()];
         let (mut surprise, mut answered) = (0.0, 0usize);
         for &item in lists.iter().flat_map(|list| list.iter().take(k)) {
-            seen[item as usize] = true;
+            shown[item as usize] += 1;
             let share = f64::from(population.item_users[item as usize].max(1)) / population.users.max(1) as f64;
             surprise -= share.min(1.0).log2();
             answered += 1;
@@ -99,8 +140,10 @@ impl Measured {
             k,
             queries,
             groups: (0..answers.len() as u32).collect(),
-            coverage: seen.iter().filter(|&&seen| seen).count() as f64 / population.candidates.max(1) as f64,
+            coverage: shown.iter().filter(|&&times| times > 0).count() as f64 / population.candidates.max(1) as f64,
             novelty: surprise / answered.max(1) as f64,
+            gini: gini(shown, population.candidates),
+            diversity: diversity(&lists, k, population.categories),
         }
     }
 
@@ -126,6 +169,10 @@ impl Measured {
             .collect();
         means.insert(format!("coverage@{}", self.k), self.coverage);
         means.insert(format!("novelty@{}", self.k), self.novelty);
+        means.insert(format!("gini@{}", self.k), self.gini);
+        if let Some(diversity) = self.diversity {
+            means.insert(format!("diversity@{}", self.k), diversity);
+        }
         means
     }
 }
@@ -182,6 +229,18 @@ mod tests {
         close(mrr, 1.0);
         assert_eq!(score(&[1, 2], &[3], 2), [0.0; 6]);
         assert_eq!(score(&[3], &[3], 5)[3], 1.0);
+    }
+
+    #[test]
+    fn exposure_and_variety() {
+        assert!((gini(vec![5, 5, 5, 5], 4)).abs() < 1e-12);
+        assert!((gini(vec![8, 0, 0, 0], 4) - 0.75).abs() < 1e-12);
+        // (1, 3): Σ|differences| / (2 n² mean) = 4 / 16.
+        assert!((gini(vec![1, 3], 2) - 0.25).abs() < 1e-12);
+        let lists = [vec![0, 1, 2], vec![0, 1], vec![3]];
+        let found = diversity(&lists, 3, &[7, 7, 8, 9]).unwrap();
+        assert!((found - (2.0 / 3.0 + 0.0) / 2.0).abs() < 1e-12, "{found}");
+        assert_eq!(diversity(&lists, 3, &[]), None);
     }
 
     #[test]

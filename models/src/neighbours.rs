@@ -1,9 +1,9 @@
 //! Sparse item → item rows, and the one pass over co-occurrences that fills them.
 
+use crate::Result;
 use crate::index::{Eligible, Found};
 use crate::top_k::{Scored, TopK};
 use crate::weights::{Array, Tensor, Weights};
-use crate::{ModelError, Result};
 use aisle_data::Csr;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -63,13 +63,7 @@ impl Neighbours {
 
     /// Adds up `weight × score` over the neighbours of several items, and keeps the best `k` eligible. O(entries touched).
     pub fn accumulate(&self, sources: impl Iterator<Item = (u32, f32)>, k: usize, eligible: Eligible, found: &mut Found) {
-        SUMS.with_borrow_mut(|sums| {
-            sums.begin(self.offsets.len().saturating_sub(1));
-            for (source, weight) in sources {
-                for neighbour in self.row(source) {
-                    sums.add(neighbour.item, weight * neighbour.score);
-                }
-            }
+        self.with_sums(sources, |sums| {
             let mut top = TopK::new(k);
             for &item in &sums.touched {
                 if eligible.contains(item) {
@@ -78,6 +72,32 @@ impl Neighbours {
             }
             top.drain_into(&mut found.items);
         });
+    }
+
+    /// Adds up `weight × score` over the neighbours of several items, and hands the sums to `read`.
+    pub(crate) fn with_sums<T>(&self, sources: impl Iterator<Item = (u32, f32)>, read: impl FnOnce(&Sums) -> T) -> T {
+        SUMS.with_borrow_mut(|sums| {
+            sums.begin(self.offsets.len().saturating_sub(1));
+            for (source, weight) in sources {
+                let range = self.range(source);
+                for (&item, &score) in self.items[range.clone()].iter().zip(&self.scores[range]) {
+                    sums.add(item, weight * score);
+                }
+            }
+            read(sums)
+        })
+    }
+
+    /// From columns: for each item its sources with their weights. Each row of the result is in descending order.
+    pub fn from_columns(columns: Vec<Vec<Scored>>) -> Self {
+        let mut rows: Vec<Vec<Scored>> = vec![Vec::new(); columns.len()];
+        for (item, column) in columns.into_iter().enumerate() {
+            column
+                .into_iter()
+                .for_each(|source| rows[source.item as usize].push(Scored { item: item as u32, score: source.score }));
+        }
+        rows.par_iter_mut().for_each(|row| row.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item))));
+        Self::from_rows(rows)
     }
 }
 
@@ -101,6 +121,23 @@ impl Sums {
         }
         self.values.resize(len, 0.0);
         self.counts.resize(len, 0);
+    }
+
+    /// The sum of an item; `None` where nothing was added.
+    pub fn get(&self, item: u32) -> Option<f32> {
+        (self.counts[item as usize] > 0).then(|| self.values[item as usize])
+    }
+
+    /// The standard deviation over all places, those without a sum counted as 0.
+    pub fn deviation(&self) -> f32 {
+        let count = self.values.len().max(1) as f64;
+        let (mut first, mut second) = (0f64, 0f64);
+        for &item in &self.touched {
+            let value = f64::from(self.values[item as usize]);
+            first += value / count;
+            second += value * value / count;
+        }
+        (second - first * first).max(0.0).sqrt() as f32
     }
 
     #[inline]
@@ -196,14 +233,6 @@ pub fn from_co_occurrence(by_row: &Csr, by_item: &Csr, k: usize, score: impl Fn(
         })
         .collect();
     Neighbours::from_rows(rows)
-}
-
-/// Checks a number of neighbours.
-pub(crate) fn check_neighbours(neighbours: usize) -> Result<()> {
-    if (1..=100_000).contains(&neighbours) {
-        return Ok(());
-    }
-    Err(ModelError::Hyperparameter { name: "neighbours".into(), found: neighbours.to_string(), expected: "1 to 100000".into() })
 }
 
 #[cfg(test)]

@@ -114,6 +114,12 @@ impl Recommend for PopularModel {
         items.iter().map(|&item| Some(self.sales(item))).collect()
     }
 
+    fn deviation(&self, _: History) -> f32 {
+        let count = self.scores.len().max(1) as f64;
+        let mean = self.scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count;
+        (self.scores.iter().map(|&score| (f64::from(score) - mean).powi(2)).sum::<f64>() / count).sqrt() as f32
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
         vec![Tensor::f32("popular.scores", &[self.scores.len()], &self.scores)]
     }

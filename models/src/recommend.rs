@@ -1,9 +1,9 @@
 //! What every algorithm is: hyperparameters that fit to data, and a model that recommends.
 
-use crate::Result;
 use crate::index::{Eligible, Found};
 use crate::top_k::Scored;
 use crate::weights::Tensor;
+use crate::{ModelError, Result};
 use aisle_data::{Catalog, EventLog, Interactions, Orders};
 use rayon::prelude::*;
 
@@ -39,6 +39,19 @@ pub trait Fit {
     /// # Errors
     /// [`crate::ModelError`] for hyperparameters out of range, data without what the model needs, or divergence.
     fn fit(&self, training: &Training, watch: &dyn Watch) -> Result<Self::Model>;
+}
+
+/// Checks one hyperparameter against its range.
+pub(crate) fn hyperparameter<T: PartialOrd + std::fmt::Display>(
+    name: &str,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("{} to {}", range.start(), range.end());
+    Err(ModelError::Hyperparameter { name: name.into(), found: value.to_string(), expected })
 }
 
 /// What a shopper did, as item rows (ascending) with their confidence.
@@ -97,6 +110,10 @@ pub trait Recommend: Send + Sync {
 
     /// Scores given items for a history; `None` where the model has no opinion.
     fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>>;
+
+    /// The standard deviation of this history's scores over all items (0 where the model has no opinion): the unit in which
+    /// models of different scales are compared.
+    fn deviation(&self, history: History) -> f32;
 
     /// The arrays to export.
     fn tensors(&self) -> Vec<Tensor<'_>>;

@@ -66,6 +66,11 @@ impl<'a> Tensor<'a> {
         Self { name, shape: shape.to_vec(), dtype: Dtype::F32, bytes: bytemuck::cast_slice(values) }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Row numbers and counts.
     pub fn u32(name: &'static str, values: &'a [u32]) -> Self {
         Self { name, shape: vec![values.len()], dtype: Dtype::U32, bytes: bytemuck::cast_slice(values) }

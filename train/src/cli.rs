@@ -4,7 +4,7 @@ use crate::batch::{self, Job};
 use crate::evaluate::{self, Lines, Parts, Task};
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
-use crate::{inspect, tune, versions};
+use crate::{inspect, leakage, tune, versions};
 use aisle_data::{Dataset, Inspection, Split, Tables};
 use aisle_models::{Device, Registry};
 use anyhow::{Context, Result, bail};
@@ -44,7 +44,7 @@ enum Command {
         /// Point this alias at the new version, for example stable: servers that follow it swap to it.
         #[arg(long)]
         alias: Option<String>,
-        /// Measure on a held-out part first and record the metrics in the manifest: time:0.9, time:DATE, last-order.
+        /// Measure on a held-out part first and record the metrics in the manifest: time:0.9, time:DATE, last-order, validation.
         #[arg(long, value_name = "SPLIT")]
         measure: Option<String>,
     },
@@ -59,7 +59,7 @@ enum Command {
         /// A log to split; needs --split.
         #[arg(long, requires = "split", env = "AISLE_EVENTS")]
         events: Option<String>,
-        /// How to split: time:0.9, time:2017-11-12, time:2017-11-12..2017-11-26, last-order.
+        /// How to split: time:0.9, time:2017-11-12, time:2017-11-12..2017-11-26, last-order, validation.
         #[arg(long)]
         split: Option<String>,
         /// The catalogue.
@@ -78,9 +78,15 @@ enum Command {
         /// Answers per question.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         k: u32,
+        /// Measure although the test part was found to leak into the training part.
+        #[arg(long)]
+        allow_leaks: bool,
         /// Also write the figures as JSON.
         #[arg(long, value_name = "OUT")]
         json: Option<PathBuf>,
+        /// Also write a report with plots, one HTML file that needs nothing else.
+        #[arg(long, value_name = "OUT")]
+        html: Option<PathBuf>,
     },
     /// Search for good hyperparameters on a validation part of the log.
     Tune {
@@ -90,15 +96,22 @@ enum Command {
         settings: SettingArgs,
         #[command(flatten)]
         run: RunArgs,
-        /// Settings to try; the first is the present one.
+        /// Settings to try, those of --history included; the first is the present one.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         trials: u32,
         /// What to maximise.
         #[arg(long, default_value = "ndcg@20")]
         metric: String,
+        /// How the validation part is cut off: validation (the last tenth by time, or a part of some shoppers' items), last-order,
+        /// time:0.9. It should resemble what the model will be asked.
+        #[arg(long, default_value = "validation")]
+        split: String,
         /// Seed of the draws.
         #[arg(long, default_value_t = 42)]
         seed: u64,
+        /// A Parquet file that keeps every trial: the search goes on from what it holds.
+        #[arg(long, value_name = "PARQUET")]
+        history: Option<PathBuf>,
         /// Write the config of this run with the best settings in it.
         #[arg(long, value_name = "CONFIG")]
         out: Option<PathBuf>,
@@ -184,10 +197,10 @@ struct SettingArgs {
     /// A TOML config: column names, event weights, cleaning, hyperparameters.
     #[arg(long, env = "AISLE_CONFIG")]
     config: Option<PathBuf>,
-    /// The personal algorithm.
-    #[arg(long, value_enum, env = "AISLE_ALGORITHM")]
-    algorithm: Option<Algorithm>,
-    /// A setting, over the config: factors=128 (of the algorithm) or cross-sell.min_shoppers=3.
+    /// The personal algorithm; evaluate compares several: als,low-pass,blend.
+    #[arg(long, value_enum, value_delimiter = ',', env = "AISLE_ALGORITHM")]
+    algorithm: Vec<Algorithm>,
+    /// A setting, over the config: factors=128 (of the first algorithm) or cross-sell.min_shoppers=3.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -213,8 +226,17 @@ struct ModelArgs {
 }
 
 impl SettingArgs {
+    /// For one algorithm.
     fn read(&self) -> Result<Settings> {
-        Settings::read(self.config.as_deref(), self.algorithm, &self.set)
+        if self.algorithm.len() > 1 {
+            bail!("--algorithm names {}: only evaluate takes several; to mix them, use blend", self.algorithm.len());
+        }
+        self.read_first()
+    }
+
+    /// For several: settings without a section are those of the first.
+    fn read_first(&self) -> Result<Settings> {
+        Settings::read(self.config.as_deref(), self.algorithm.first().copied(), &self.set)
     }
 }
 
@@ -255,10 +277,10 @@ pub fn run(cli: Cli) -> Result<()> {
             let target = Target { registry: Registry::new(model.registry), model: model.model, alias };
             println!("{}", fit::fit(&data, &settings, &target, measure.as_deref())?);
         }
-        Command::Evaluate { train, test, events, split, items, settings, run, task, lines, k, json } => {
+        Command::Evaluate { train, test, events, split, items, settings, run, task, lines, k, allow_leaks, json, html } => {
             use_threads(run.threads)?;
-            let asked = settings.algorithm;
-            let settings = settings.read()?;
+            let named = settings.algorithm.clone();
+            let settings = settings.read_first()?;
             let config = settings.data();
             let read = |events: &str| Dataset::read(&Tables { events, items: items.as_deref(), users: None }, &config);
             let parts = match (train, test, events, split) {
@@ -273,13 +295,18 @@ pub fn run(cli: Cli) -> Result<()> {
                 }
                 _ => bail!("evaluate needs --train and --test, or --events and --split"),
             };
+            let findings = leakage::find(&parts);
+            eprint!("{}", leakage::render(&findings));
+            if !allow_leaks && findings.iter().any(|finding| finding.leak) {
+                bail!(
+                    "the test part leaks into the training part, so figures would be wrong: split by time, or pass --allow-leaks"
+                );
+            }
             let k = k as usize;
             let evaluation = match task {
-                Task::Personal => evaluate::personal(&parts, &settings, &[settings.algorithm], k)?,
-                Task::CrossSell => {
-                    let asked: Vec<Algorithm> = asked.into_iter().collect();
-                    evaluate::cross_sell(&parts, &settings, &asked, evaluate::Ask { k, lines })?
-                }
+                Task::Personal if named.is_empty() => evaluate::personal(&parts, &settings, &[settings.algorithm], k)?,
+                Task::Personal => evaluate::personal(&parts, &settings, &named, k)?,
+                Task::CrossSell => evaluate::cross_sell(&parts, &settings, &named, evaluate::Ask { k, lines })?,
                 Task::Upsell => evaluate::upsell(&parts, &settings, k)?,
             };
             print!("{}", evaluation.render());
@@ -287,12 +314,17 @@ pub fn run(cli: Cli) -> Result<()> {
                 let text = serde_json::to_string_pretty(&evaluation.json())? + "\n";
                 std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             }
+            if let Some(path) = html {
+                std::fs::write(&path, evaluation.html()).with_context(|| format!("cannot write {}", path.display()))?;
+            }
         }
-        Command::Tune { log, settings, run, trials, metric, seed, out } => {
+        Command::Tune { log, settings, run, trials, metric, split, seed, history, out } => {
             use_threads(run.threads)?;
             let settings = settings.read()?;
             let data = log.read(&settings)?;
-            let trials = tune::run(&data, &settings, trials as usize, &metric, seed)?;
+            let search =
+                tune::Search { trials: trials as usize, metric: &metric, split: &split, seed, history: history.as_deref() };
+            let trials = tune::run(&data, &settings, &search)?;
             print!("{}", tune::render(&trials, &metric));
             if let (Some(path), Some(best)) = (out, trials.first()) {
                 std::fs::write(&path, tune::config(&settings, best)?)

@@ -27,30 +27,63 @@ pub struct Estimate {
     pub seconds: f64,
 }
 
-/// Multiply-adds a second that one core does in the solve, measured on a 2020s server core with AVX2.
+/// Multiply-adds a second that one core does in the dense kernels, measured on a 2020s server core.
 const MADS_PER_SECOND: f64 = 15e9;
+/// Additions a second that one core does at scattered places of memory.
+const ADDS_PER_SECOND: f64 = 2e8;
 
 impl Estimate {
     /// From the sizes of the data and the hyperparameters alone.
     pub fn of(personal: &Personal, data: &Dataset) -> Self {
-        let threads = rayon::current_num_threads();
-        let (users, items, events) = (data.log.users.len(), data.log.items.len(), data.log.len());
+        let log = &data.log;
+        let (users, items, events) = (log.users.len(), log.items.len(), log.len());
         // Both directions of the matrix, and the triples they are made from.
         let matrix = 28 * events as u64;
-        match personal {
-            Personal::Als(als) => {
-                let d = als.factors as f64;
-                let work = events as f64 * d * d + (users + items) as f64 * d * d * d / 3.0;
-                let seconds = als.iterations as f64 * work / (MADS_PER_SECOND * threads as f64);
-                Self { memory: matrix + als.memory(users, items, threads), seconds }
+        let threads = rayon::current_num_threads();
+        let mut lengths = (vec![0u32; users], vec![0u32; items]);
+        for event in 0..events {
+            lengths.1[log.item[event] as usize] += 1;
+            if let Some(length) = lengths.0.get_mut(log.user_of(event) as usize) {
+                *length += 1;
             }
-            Personal::ItemKnn(knn) => {
-                let memory = matrix + (8 * items * knn.neighbours + 16 * items * threads) as u64;
-                let per_user = events as f64 / users.max(1) as f64;
-                Self { memory, seconds: events as f64 * per_user * 4.0 / (2e8 * threads as f64) }
-            }
-            Personal::Popular(_) => Self { memory: matrix, seconds: events as f64 / 5e6 },
         }
+        let squares = |lengths: &[u32]| lengths.iter().map(|&n| f64::from(n).powi(2)).sum::<f64>();
+        let (dense, scattered, memory) = match personal {
+            Personal::Als(als) => {
+                let rows = lengths.0.iter().chain(&lengths.1);
+                let turns = 2.0 * (users + items) as f64 * (als.factors as f64).powi(2);
+                let work = als.iterations as f64 * (turns + rows.map(|&n| als.work(n as usize)).sum::<f64>());
+                (work, 0.0, als.memory(users, items, threads))
+            }
+            Personal::LowPass(low_pass) => {
+                let d = low_pass.factors as f64;
+                let products = (2 * low_pass.iterations + 1) as f64 * events as f64 * d;
+                (
+                    low_pass.iterations as f64 * (users + items) as f64 * d * d + 10.0 * d.powi(3),
+                    products / 8.0,
+                    low_pass.memory(users, items),
+                )
+            }
+            Personal::LinearFilter(filter) => (0.0, squares(&lengths.0), (16 * items * filter.neighbours.min(items)) as u64),
+            Personal::ItemKnn(knn) => (0.0, squares(&lengths.0), (16 * items * knn.neighbours.min(items)) as u64),
+            Personal::LocalRidge(ridge) => {
+                let k = ridge.neighbours.min(items) as f64;
+                let mean = squares(&lengths.1) / (events as f64).max(1.0);
+                let memory = 32 * items * ridge.neighbours.min(items);
+                (items as f64 * k.powi(3) / 6.0, squares(&lengths.0) + 4.0 * items as f64 * k * mean, memory as u64)
+            }
+            Personal::Ease(ease) => ((items as f64).powi(3) * 7.0 / 6.0, squares(&lengths.0), ease.memory(items)),
+            Personal::Blend(blend) => {
+                // Each member is fitted twice: on the data less the validation part, and on all.
+                let times = if blend.weights.is_empty() { 2.0 } else { 1.0 };
+                let members: Vec<Estimate> = blend.members.iter().map(|member| Self::of(member, data)).collect();
+                let seconds = members.iter().map(|member| times * member.seconds).sum();
+                return Self { memory: members.iter().map(|member| member.memory).sum(), seconds };
+            }
+            Personal::Popular(_) => (0.0, events as f64, 0),
+        };
+        let seconds = (dense / MADS_PER_SECOND + scattered / ADDS_PER_SECOND) / threads as f64;
+        Self { memory: matrix + memory, seconds }
     }
 }
 

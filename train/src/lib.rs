@@ -8,6 +8,7 @@ pub mod cli;
 pub mod evaluate;
 pub mod fit;
 pub mod inspect;
+pub mod leakage;
 pub mod progress;
 pub mod report;
 pub mod settings;

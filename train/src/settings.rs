@@ -1,7 +1,9 @@
 //! Settings of a run: config file < `AISLE_SECTION__KEY` environment < `--set`, read once into one checked struct.
 
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
-use aisle_models::{Als, Complements, Hyperparameters, ItemKnn, Personal, Popular, Upsell};
+use aisle_models::{
+    Als, Blend, Complements, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal, Popular, Upsell,
+};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -16,6 +18,16 @@ pub enum Algorithm {
     /// Implicit alternating least squares: vectors, folds in new shoppers.
     #[default]
     Als,
+    /// Truncated SVD of the degree-normalised matrix: vectors, folds in new shoppers without a solve.
+    LowPass,
+    /// A random walk from items to shoppers and back.
+    LinearFilter,
+    /// Regression of each item on its nearest neighbours.
+    LocalRidge,
+    /// Regression of each item on all others: small catalogues.
+    Ease,
+    /// A weighted mix of others, weights learned on a validation part.
+    Blend,
     /// Item nearest neighbours: alike are items that the same shoppers chose.
     ItemKnn,
     /// Best sellers, time-decayed.
@@ -27,8 +39,38 @@ impl Algorithm {
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Als => "als",
+            Algorithm::LowPass => "low-pass",
+            Algorithm::LinearFilter => "linear-filter",
+            Algorithm::LocalRidge => "local-ridge",
+            Algorithm::Ease => "ease",
+            Algorithm::Blend => "blend",
             Algorithm::ItemKnn => "item-knn",
             Algorithm::Popular => "popular",
+        }
+    }
+}
+
+/// `[blend]`: which models, each with the settings of its own section, and how they are mixed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mix {
+    /// Algorithms, each at most once.
+    pub members: Vec<Algorithm>,
+    /// One weight a member; empty = learned.
+    pub weights: Vec<f32>,
+    /// The split that weights are learned on: validation, last-order, time:0.9.
+    pub split: String,
+    /// Items that each member proposes.
+    pub candidates: usize,
+}
+
+impl Default for Mix {
+    fn default() -> Self {
+        Self {
+            members: vec![Algorithm::LowPass, Algorithm::LocalRidge, Algorithm::Als, Algorithm::Popular],
+            weights: Vec::new(),
+            split: "validation".into(),
+            candidates: 200,
         }
     }
 }
@@ -47,6 +89,16 @@ pub struct Settings {
     pub clean: Clean,
     /// `[als]`.
     pub als: Als,
+    /// `[low-pass]`.
+    pub low_pass: LowPass,
+    /// `[linear-filter]`.
+    pub linear_filter: LinearFilter,
+    /// `[local-ridge]`.
+    pub local_ridge: LocalRidge,
+    /// `[ease]`.
+    pub ease: Ease,
+    /// `[blend]`.
+    pub blend: Mix,
     /// `[item-knn]`.
     pub item_knn: ItemKnn,
     /// `[popular]`.
@@ -93,14 +145,41 @@ impl Settings {
             let (section, key) = key.trim().split_once('.').unwrap_or((&section, key.trim()));
             put(&mut table, section, key, value.trim()).with_context(|| format!("--set {pair}"))?;
         }
-        let source = table.clone();
-        let mut settings: Settings = Value::Table(table).try_into().with_context(|| match file {
+        Self::of(table).with_context(|| match file {
             Some(path) => format!("a setting of {}, the environment or --set is not known or has the wrong type", path.display()),
             None => "a setting of the environment or --set is not known or has the wrong type".to_string(),
-        })?;
+        })
+    }
+
+    /// From one merged table.
+    fn of(table: Table) -> Result<Self> {
+        let source = table.clone();
+        let mut settings: Settings = Value::Table(table).try_into()?;
         settings.data().validate()?;
         settings.source = source;
         Ok(settings)
+    }
+
+    /// These settings with some of an algorithm's replaced, as `key=value` pairs.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn with(&self, algorithm: Algorithm, pairs: &[String]) -> Result<Self> {
+        let mut table = self.source.clone();
+        for pair in pairs {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            put(&mut table, algorithm.name(), key, value).with_context(|| format!("setting {pair}"))?;
+        }
+        Self::of(table).with_context(|| format!("setting {}", pairs.join(" ")))
+    }
+
+    /// The settings in force of one algorithm, by key.
+    ///
+    /// # Errors
+    /// If they cannot be written as TOML.
+    pub fn section(&self, algorithm: Algorithm) -> Result<Table> {
+        let table = Table::try_from(self.personal(algorithm))?;
+        Ok(table.into_iter().next().and_then(|(_, section)| section.as_table().cloned()).unwrap_or_default())
     }
 
     /// What concerns reading.
@@ -122,6 +201,20 @@ impl Settings {
     pub fn personal(&self, algorithm: Algorithm) -> Personal {
         match algorithm {
             Algorithm::Als => Personal::Als(self.als.clone()),
+            Algorithm::LowPass => Personal::LowPass(self.low_pass.clone()),
+            Algorithm::LinearFilter => Personal::LinearFilter(self.linear_filter.clone()),
+            Algorithm::LocalRidge => Personal::LocalRidge(self.local_ridge.clone()),
+            Algorithm::Ease => Personal::Ease(self.ease.clone()),
+            Algorithm::Blend => {
+                let Mix { members, weights, split, candidates } = &self.blend;
+                let mix = |members| Blend { members, weights: weights.clone(), split: split.clone(), candidates: *candidates };
+                // A blend in a blend is refused when it is fitted; here it must only not recurse.
+                let member = |&algorithm: &Algorithm| match algorithm {
+                    Algorithm::Blend => Personal::Blend(mix(Vec::new())),
+                    other => self.personal(other),
+                };
+                Personal::Blend(mix(members.iter().map(member).collect()))
+            }
             Algorithm::ItemKnn => Personal::ItemKnn(self.item_knn.clone()),
             Algorithm::Popular => Personal::Popular(self.popular.clone()),
         }

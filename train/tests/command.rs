@@ -212,3 +212,65 @@ fn mistakes_are_told_with_the_way_out() {
         assert!(error.contains(hint), "{arguments:?}: {error}");
     }
 }
+
+#[test]
+fn several_algorithms_are_compared_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let at = folder.path();
+    let mut arguments = vec!["evaluate"];
+    arguments.extend(sample.iter().map(String::as_str));
+    arguments.extend(["--split", "time:0.9", "--algorithm", "blend,local-ridge,low-pass,linear-filter"]);
+    for setting in ["low-pass.factors=32", "local-ridge.neighbours=40", "members=[\"low-pass\",\"local-ridge\",\"popular\"]"] {
+        arguments.extend(["--set", setting]);
+    }
+    arguments.extend(["--json", "out.json", "--html", "out.html"]);
+    let table = succeed(at, &arguments);
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(at.join("out.json")).unwrap()).unwrap();
+    let ndcg = |row: &serde_json::Value| row["metrics"]["ndcg@20"].as_f64().unwrap();
+    assert_eq!(json["algorithm"], "blend");
+    let others: Vec<&str> = json["baselines"].as_array().unwrap().iter().map(|row| row["algorithm"].as_str().unwrap()).collect();
+    assert_eq!(others, ["local-ridge", "low-pass", "linear-filter", "popular", "item-knn"]);
+    let popular = json["baselines"].as_array().unwrap().iter().find(|row| row["algorithm"] == "popular").unwrap();
+    assert!(ndcg(&json) > 1.5 * ndcg(popular), "{table}");
+    let weights = json["params"]["weights"].as_array().unwrap();
+    assert_eq!(weights.len(), json["params"]["members"].as_array().unwrap().len(), "learned weights are told");
+    assert!(table.contains("tail items") && table.contains("gini") && table.contains("diversity"), "{table}");
+    let page = std::fs::read_to_string(at.join("out.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("price above") && !page.contains("src=") && !page.contains("href="));
+}
+
+#[test]
+fn a_leak_fails_the_run_and_names_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = format!("{SAMPLE}/events.parquet");
+    let same = ["evaluate", "--train", &events, "--test", &events, "--algorithm", "popular"];
+    let text = fail(folder.path(), &same);
+    assert!(text.contains("test events stand in the training part too") && text.contains("user 1"), "{text}");
+    assert!(text.contains("training events after their first test event") && text.contains("--allow-leaks"), "{text}");
+    assert!(succeed(folder.path(), &[&same[..], &["--allow-leaks"]].concat()).contains("popular"));
+}
+
+#[test]
+fn a_search_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let search = |trials: &str, rest: &[&str]| {
+        let mut arguments = vec!["tune"];
+        arguments.extend(sample.iter().map(String::as_str));
+        arguments.extend(["--algorithm", "popular", "--history", "trials.parquet", "--trials", trials]);
+        arguments.extend(rest);
+        let output = run(folder.path(), &arguments);
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (done, text) = search("3", &[]);
+    assert!(done && text.contains("trial   3/3"), "{text}");
+    let (done, text) = search("5", &["--out", "best.toml"]);
+    assert!(
+        done && text.contains("3 trials are known from before") && !text.contains("trial   3/5") && text.contains("trial   5/5"),
+        "{text}"
+    );
+    assert!(std::fs::read_to_string(folder.path().join("best.toml")).unwrap().contains("half_life_days"));
+    let (done, text) = search("5", &["--metric", "recall@10"]);
+    assert!(!done && text.contains("another search"), "{text}");
+}

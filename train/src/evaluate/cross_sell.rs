@@ -7,7 +7,7 @@ use crate::settings::{Algorithm, Settings};
 use aisle_data::{Interactions, NONE, Orders};
 use aisle_models::metrics::{Measured, Population};
 use aisle_models::{
-    Bitmap, Complements, ComplementsModel, Eligible, Fit, Found, History, ItemKnnModel, Personal, Recommend, Scaling, Scored,
+    Bitmap, Complements, ComplementsModel, Eligible, Fit, Found, History, ItemItemModel, Personal, Recommend, Scaling, Scored,
     Training, mix,
 };
 use anyhow::{Result, bail};
@@ -94,7 +94,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
     }
 
     let progress = Progress::new();
-    let population = Population { candidates: candidates.count(), item_users: &item_orders, users: orders.len() };
+    let population = Population { candidates: candidates.count(), item_users: &item_orders, users: orders.len(), categories: &[] };
     let groups: Vec<u32> = questions.iter().map(|question| question.shopper).collect();
     let mut rows = Vec::new();
     let mut run = |name: &str, params: Value, fit: &mut dyn FnMut() -> Result<CartRanker>| -> Result<()> {
@@ -118,7 +118,15 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
         let relevant: Vec<&[u32]> = questions.iter().map(|question| question.target.as_slice()).collect();
         let measured = Measured::of(&answers, &relevant, k, population).grouped(groups.clone());
         let evaluate_seconds = began.elapsed().as_secs_f64();
-        rows.push(Row { name: name.into(), params, measured, fit_seconds, epoch_seconds: None, evaluate_seconds });
+        rows.push(Row {
+            name: name.into(),
+            params,
+            measured,
+            slices: Vec::new(),
+            fit_seconds,
+            epoch_seconds: None,
+            evaluate_seconds,
+        });
         Ok(())
     };
     let complements: &Complements = &settings.cross_sell;
@@ -133,7 +141,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
             Ok(CartRanker::Model(match &chosen {
                 Personal::ItemKnn(knn) => {
                     let neighbours = knn.neighbours(&rows_of_orders.by_user, &rows_of_orders.by_item)?;
-                    Box::new(ItemKnnModel::new(neighbours, Scaling::Binary))
+                    Box::new(ItemItemModel::knn(neighbours, Scaling::Binary))
                 }
                 other => other.fit(&training, &progress)?,
             }))

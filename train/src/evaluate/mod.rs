@@ -3,7 +3,9 @@
 //! Full catalogue, no sampled negatives. Each task is a file, and its function's doc states the protocol.
 
 mod cross_sell;
+mod html;
 mod personal;
+mod slices;
 mod upsell;
 
 pub use cross_sell::{Ask, Lines, cross_sell};
@@ -48,12 +50,27 @@ pub struct Row {
     pub params: Value,
     /// What it reached.
     pub measured: Measured,
+    /// What it reached on parts of the questions.
+    pub slices: Vec<Reached>,
     /// Seconds to fit.
     pub fit_seconds: f64,
     /// Seconds of one iteration, for algorithms that iterate.
     pub epoch_seconds: Option<f64>,
     /// Seconds to rank and measure.
     pub evaluate_seconds: f64,
+}
+
+/// Means on one slice of the questions.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// Its name.
+    pub slice: String,
+    /// Questions in it.
+    pub questions: usize,
+    /// Mean recall at the cut-off.
+    pub recall: f64,
+    /// Mean NDCG at the cut-off.
+    pub ndcg: f64,
 }
 
 /// A finished evaluation.
@@ -122,7 +139,10 @@ impl Evaluation {
         ];
         let mut header = vec!["", names[0].as_str(), "95 %"];
         header.extend(names[1..].iter().map(String::as_str));
-        header.extend(["coverage", "novelty", "fit", "epoch", "rank"]);
+        let varied = self.rows.iter().any(|row| row.measured.diversity.is_some());
+        header.extend(["coverage", "novelty", "gini"]);
+        header.extend(varied.then_some("diversity"));
+        header.extend(["fit", "epoch", "rank"]);
         let rows: Vec<Vec<String>> = self
             .rows
             .iter()
@@ -134,6 +154,10 @@ impl Evaluation {
                 cells.extend(names[1..].iter().map(|name| of(name)));
                 cells.push(of(&format!("coverage@{k}")));
                 cells.push(format!("{:.1}", row.measured.novelty));
+                cells.push(format!("{:.2}", row.measured.gini));
+                if varied {
+                    cells.push(row.measured.diversity.map_or("-".into(), |diversity| format!("{diversity:.2}")));
+                }
                 cells.push(seconds(row.fit_seconds));
                 cells.push(row.epoch_seconds.map_or("-".into(), seconds));
                 cells.push(seconds(row.evaluate_seconds));
@@ -141,6 +165,7 @@ impl Evaluation {
             })
             .collect();
         let mut text = format!("{}\n\n{}", self.headline, table(&header, &rows));
+        text += &self.render_slices();
         let differences = self.differences();
         if !differences.is_empty() {
             text += &format!(
@@ -148,13 +173,7 @@ impl Evaluation {
                 self.rows[0].name, self.metric
             );
             for (name, mean, (low, high)) in differences {
-                let verdict = if low > 0.0 {
-                    "better"
-                } else if high < 0.0 {
-                    "worse"
-                } else {
-                    "not told apart"
-                };
+                let verdict = verdict(low, high);
                 text += &format!("    {name:<16} {} [{}, {}]  {verdict}\n", signed(mean), signed(low), signed(high));
             }
         }
@@ -170,6 +189,20 @@ impl Evaluation {
             crate::report::bytes(peak_rss()),
         );
         text
+    }
+
+    /// NDCG by slice, one line a slice; empty where nothing was sliced.
+    fn render_slices(&self) -> String {
+        let Some(first) = self.rows.first().filter(|row| !row.slices.is_empty()) else { return String::new() };
+        let mut header = vec!["ndcg by slice".to_string(), "questions".to_string()];
+        header.extend(self.rows.iter().map(|row| row.name.clone()));
+        let line = |(at, slice): (usize, &Reached)| {
+            let mut cells = vec![slice.slice.clone(), count(slice.questions as u64)];
+            cells.extend(self.rows.iter().map(|row| row.slices.get(at).map_or("-".into(), |slice| short(slice.ndcg))));
+            cells
+        };
+        let rows: Vec<Vec<String>> = first.slices.iter().enumerate().map(line).collect();
+        format!("\n{}", table(&header.iter().map(String::as_str).collect::<Vec<_>>(), &rows))
     }
 
     /// The first row against each other one: name, mean difference, interval.
@@ -203,6 +236,9 @@ impl Evaluation {
                 "metrics": row.measured.means(),
                 "intervals_95": intervals,
                 "queries": row.measured.queries.len(),
+                "slices": row.slices.iter().map(|slice| json!({
+                    "slice": slice.slice, "questions": slice.questions, "recall": slice.recall, "ndcg": slice.ndcg
+                })).collect::<Vec<_>>(),
                 "fit_seconds": row.fit_seconds,
                 "epoch_seconds": row.epoch_seconds,
                 "evaluate_seconds": row.evaluate_seconds,
@@ -221,6 +257,15 @@ impl Evaluation {
             .collect();
         value["checks"] = self.checks.iter().map(|(what, good, all)| json!({"what": what, "good": good, "all": all})).collect();
         value
+    }
+}
+
+/// What an interval of a difference says.
+fn verdict(low: f64, high: f64) -> &'static str {
+    match () {
+        () if low > 0.0 => "better",
+        () if high < 0.0 => "worse",
+        () => "not told apart",
     }
 }
 

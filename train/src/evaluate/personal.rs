@@ -1,6 +1,6 @@
 //! The task `personal`: what a shopper chooses next.
 
-use super::{Evaluation, Parts, Row, params, relevant};
+use super::{Evaluation, Parts, Row, params, relevant, slices};
 use crate::progress::Progress;
 use crate::report::count;
 use crate::settings::{Algorithm, Settings};
@@ -86,13 +86,26 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
     }
     let item_users: Vec<u32> = (0..interactions.items()).map(|item| interactions.by_item.columns(item).len() as u32).collect();
     let candidates = Bitmap::of(interactions.items(), |item| item_users[item as usize] > 0);
-    let population = Population { candidates: candidates.count(), item_users: &item_users, users: interactions.users() };
+    let category = &parts.train.catalog.category;
+    let categories: Vec<u32> = match category.is_blank() {
+        true => Vec::new(),
+        false => (0..interactions.items() as u32).map(|item| category.code(item)).collect(),
+    };
+    let population = Population {
+        candidates: candidates.count(),
+        item_users: &item_users,
+        users: interactions.users(),
+        categories: &categories,
+    };
+    let slices = slices::of(&questions, &interactions, &parts.train.catalog);
     let relevant: Vec<&[u32]> = questions.iter().map(|(_, items)| items.as_slice()).collect();
 
     let progress = Progress::new();
     let mut rows = Vec::new();
     for &algorithm in algorithms {
-        let chosen = settings.personal(algorithm).resolved(&interactions);
+        let began = Instant::now();
+        let chosen = settings.personal(algorithm).resolved(&training, &progress)?;
+        let choosing = began.elapsed().as_secs_f64();
         let (model, fit_seconds, epoch_seconds) = fit(&chosen, &training, &progress)?;
         let began = Instant::now();
         let mut answers: Vec<Vec<Scored>> = Vec::with_capacity(questions.len());
@@ -115,7 +128,8 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
             name: algorithm.name().into(),
             params: params(&chosen),
             measured,
-            fit_seconds,
+            slices: slices.iter().map(|slice| slice.reached(&answers, k)).collect(),
+            fit_seconds: choosing + fit_seconds,
             epoch_seconds,
             evaluate_seconds,
         });

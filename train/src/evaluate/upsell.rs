@@ -53,7 +53,8 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
     let relevant: Vec<&[u32]> = questions.iter().map(|question| question.1.as_slice()).collect();
     let groups: Vec<u32> = questions.iter().map(|question| question.2).collect();
     let item_users: Vec<u32> = (0..bundle.items.len() as u32).map(|item| bundle.popular().sales(item) as u32).collect();
-    let population = Population { candidates: bundle.trained().count(), item_users: &item_users, users: bundle.users.len() };
+    let population =
+        Population { candidates: bundle.trained().count(), item_users: &item_users, users: bundle.users.len(), categories: &[] };
 
     // The anchor's own category, or, where that has no candidate at all, one that shares its upper levels.
     let in_deepest = |anchor: u32, item: u32| {
@@ -86,6 +87,7 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
         name: name.into(),
         params: serde_json::to_value(&settings.upsell).unwrap_or(Value::Null),
         measured: Measured::of(answers, &relevant, k, population).grouped(groups.clone()),
+        slices: Vec::new(),
         fit_seconds,
         epoch_seconds: None,
         evaluate_seconds,

@@ -1,0 +1,80 @@
+//! What every item-item model becomes: sparse rows of weights, a shopper's score the weighted sum of the rows of their history.
+
+use crate::Result;
+use crate::als::Scaling;
+use crate::index::{Eligible, Found};
+use crate::neighbours::{Names, Neighbours};
+use crate::recommend::{History, Recommend};
+use crate::weights::{Tensor, Weights};
+
+/// Rows of item → item weights.
+pub struct ItemItemModel {
+    algorithm: &'static str,
+    names: Names,
+    neighbours: Neighbours,
+    scaling: Scaling,
+}
+
+impl ItemItemModel {
+    /// Neighbours by co-occurrence, for example on orders.
+    pub fn knn(neighbours: Neighbours, scaling: Scaling) -> Self {
+        let names = ["item_knn.offsets", "item_knn.items", "item_knn.scores"];
+        Self { algorithm: "item-knn", names, neighbours, scaling }
+    }
+
+    pub(crate) fn linear_filter(neighbours: Neighbours, scaling: Scaling) -> Self {
+        let names = ["linear_filter.offsets", "linear_filter.items", "linear_filter.scores"];
+        Self { algorithm: "linear-filter", names, neighbours, scaling }
+    }
+
+    pub(crate) fn local_ridge(neighbours: Neighbours, scaling: Scaling) -> Self {
+        let names = ["local_ridge.offsets", "local_ridge.items", "local_ridge.scores"];
+        Self { algorithm: "local-ridge", names, neighbours, scaling }
+    }
+
+    pub(crate) fn ease(neighbours: Neighbours, scaling: Scaling) -> Self {
+        let names = ["ease.offsets", "ease.items", "ease.scores"];
+        Self { algorithm: "ease", names, neighbours, scaling }
+    }
+
+    /// Takes the arrays of a version; `self` says which algorithm's.
+    pub(crate) fn load(mut self, items: usize, weights: &mut Weights) -> Result<Self> {
+        self.neighbours = Neighbours::load(self.names, items, weights)?;
+        Ok(self)
+    }
+
+    fn sources<'a>(&self, history: History<'a>) -> impl Iterator<Item = (u32, f32)> + 'a {
+        let scaling = self.scaling;
+        history.items.iter().zip(history.values).map(move |(&item, &value)| (item, scaling.of(value)))
+    }
+}
+
+impl Recommend for ItemItemModel {
+    fn algorithm(&self) -> &'static str {
+        self.algorithm
+    }
+
+    fn recommend(&self, history: History, k: usize, eligible: Eligible, found: &mut Found) {
+        self.neighbours.accumulate(self.sources(history), k, eligible, found);
+    }
+
+    fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
+        self.neighbours.accumulate(std::iter::once((item, 1.0)), k, eligible, found);
+    }
+
+    fn similarity(&self, a: u32, b: u32) -> f32 {
+        self.neighbours.row(a).find(|neighbour| neighbour.item == b).map_or(0.0, |neighbour| neighbour.score)
+    }
+
+    fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
+        self.neighbours.with_sums(self.sources(history), |sums| items.iter().map(|&item| sums.get(item)).collect())
+    }
+
+    fn deviation(&self, history: History) -> f32 {
+        self.neighbours.with_sums(self.sources(history), |sums| sums.deviation())
+    }
+
+    fn tensors(&self) -> Vec<Tensor<'_>> {
+        self.neighbours.tensors(self.names)
+    }
+}
