@@ -20,6 +20,14 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write {}: {detail}; free some space or choose another folder", path.display())]
+    Unwritable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system or the encoder said.
+        detail: String,
+    },
     /// The file is not readable Parquet: truncated, damaged, or something else.
     #[error("{} is not a readable Parquet file: {detail}; write it again or leave it out", path.display())]
     Unreadable {

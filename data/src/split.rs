@@ -101,6 +101,7 @@ impl Split {
             Split::Days { from, until } => {
                 (log.select(|event| log.time[event] < from), log.select(|event| (from..until).contains(&log.time[event])))
             }
+            // Validation was answered above.
             Split::LastOrder | Split::Validation => {
                 let last = last_orders(log);
                 if last.iter().all(Option::is_none) {
@@ -174,10 +175,18 @@ fn last_orders(log: &EventLog) -> Vec<Option<Last>> {
     starts.sort_unstable();
     starts.dedup_by_key(|&mut (user, order, time)| (user, order, if without { time } else { 0 }));
     starts.sort_unstable_by_key(|&(user, order, time)| (user, time, order));
-    let mut last = vec![None; log.users.len()];
+    let mut last: Vec<Option<Last>> = vec![None; log.users.len()];
     for pair in starts.windows(2) {
         if pair[0].0 == pair[1].0 {
             last[pair[1].0 as usize] = Some(Last { order: pair[1].1, began: pair[1].2 });
+        }
+    }
+    // An order, or session, begins with its first event of any kind.
+    for event in (0..log.len()).filter(|_| !without) {
+        if let Some(last) = last.get_mut(log.user_of(event) as usize).and_then(Option::as_mut)
+            && last.order == log.order_of(event)
+        {
+            last.began = last.began.min(log.time[event]);
         }
     }
     last

@@ -38,11 +38,11 @@ pub enum Scaling {
 }
 
 impl Scaling {
-    /// The confidence of a summed weight.
+    /// The confidence of a summed weight. Events that have all but faded away count 10⁻⁶: nothing, but a number to divide by.
     pub(crate) fn of(self, value: f32) -> f32 {
         match self {
-            Scaling::Log => (1.0 + value).log2(),
-            Scaling::Linear => value,
+            Scaling::Log => (1.0 + value).log2().max(1e-6),
+            Scaling::Linear => value.max(1e-6),
             Scaling::Binary => 1.0,
         }
     }

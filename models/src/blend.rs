@@ -61,7 +61,7 @@ impl Blend {
     }
 
     /// With learned weights, and without the members whose weight is 0. Fits every member on the data less the validation part.
-    /// A log that names no users cannot be validated: its members weigh the same.
+    /// Members weigh the same where nothing can be learned: in a log that names no users, or whose held-out part asks nothing.
     ///
     /// # Errors
     /// What the fits return.
@@ -88,6 +88,10 @@ impl Blend {
     fn learn(&self, training: &Training, watch: &dyn Watch) -> Result<Vec<f32>> {
         let (past, held) = self.split.parse::<Split>()?.apply(training.log)?;
         let interactions = Interactions::of(&past);
+        let alike = vec![1.0; self.members.len()];
+        if interactions.rows_are_orders {
+            return Ok(alike);
+        }
         let orders = Orders::of(&past);
         let part = Training { log: &past, interactions: &interactions, orders: &orders, catalog: training.catalog };
         let mut wanted: Vec<Vec<u32>> = vec![Vec::new(); interactions.users()];
@@ -133,19 +137,24 @@ impl Blend {
             let each: Vec<f64> = scored.par_iter().zip(&asked).map(one).collect();
             each.iter().sum()
         };
-        Ok(ascend(self.members.len(), ndcg))
+        // Where nothing could be asked or found there is nothing to learn from.
+        Ok(ascend(self.members.len(), ndcg).unwrap_or(alike))
     }
 }
 
 /// Coordinate ascent from the best single member: one weight at a time goes through a grid of ratios to the largest, until nothing gets
 /// better. A weight that gains less than a thousandth is not worth a member.
-fn ascend(members: usize, value: impl Fn(&[f32]) -> f64) -> Vec<f32> {
+/// `None` if no member finds anything.
+fn ascend(members: usize, value: impl Fn(&[f32]) -> f64) -> Option<Vec<f32>> {
     const GRID: [f32; 12] = [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25];
     const WORTH: f64 = 1.001;
     let alone = |member: usize| -> Vec<f32> { (0..members).map(|at| if at == member { 1.0 } else { 0.0 }).collect() };
     let values: Vec<f64> = (0..members).map(|member| value(&alone(member))).collect();
     let first = (0..members).max_by(|&a, &b| values[a].total_cmp(&values[b]).then(b.cmp(&a))).unwrap_or(0);
     let (mut best, mut reached) = (alone(first), values[first]);
+    if reached <= 0.0 {
+        return None;
+    }
     for _ in 0..4 {
         let before = reached;
         for member in 0..members {
@@ -166,7 +175,7 @@ fn ascend(members: usize, value: impl Fn(&[f32]) -> f64) -> Vec<f32> {
             break;
         }
     }
-    best
+    Some(best)
 }
 
 impl Fit for Blend {
@@ -252,9 +261,10 @@ impl BlendModel {
         Standardised { scores: self.members.iter().map(score).collect(), items }
     }
 
-    /// Members by descending weight.
+    /// Members that know likeness, by descending weight.
     fn loudest(&self) -> Vec<&dyn Recommend> {
-        let mut members: Vec<&(f32, Box<dyn Recommend>)> = self.members.iter().collect();
+        let mut members: Vec<&(f32, Box<dyn Recommend>)> =
+            self.members.iter().filter(|(_, member)| member.algorithm() != "popular").collect();
         members.sort_by(|a, b| b.0.total_cmp(&a.0));
         members.into_iter().map(|(_, member)| member.as_ref()).collect()
     }
@@ -335,7 +345,7 @@ mod tests {
             let off = (w[0] / scale - 1.0).powi(2) + (w[1] / scale - 0.4).powi(2) + (w[2] / scale).powi(2);
             f64::from(2.0 - off)
         };
-        let found = ascend(3, value);
+        let found = ascend(3, value).unwrap();
         assert!((found[1] / found[0] - 0.4).abs() < 0.11 && found[2] == 0.0, "{found:?}");
     }
 }

@@ -7,12 +7,12 @@ use faer::{Accum, MatMut, MatRef, Par, diag::DiagMut, dyn_stack};
 use rayon::prelude::*;
 
 /// Rows that one thread works on at a time.
-const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 /// AᵀA of a `rows × width` row-major matrix: both triangles, `width × width`.
 pub(crate) fn gram(matrix: &[f32], width: usize) -> Vec<f32> {
     let mut total = vec![0f32; width * width];
-    // Two blocks a time and thread, so that the partial sums of a long matrix do not pile up.
+    // Sixteen blocks at a time, so that the partial sums of a long matrix do not pile up.
     for blocks in matrix.chunks(16 * BLOCK * width) {
         let parts: Vec<Vec<f32>> = blocks
             .par_chunks(BLOCK * width)

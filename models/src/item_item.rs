@@ -4,7 +4,7 @@ use crate::Result;
 use crate::als::Scaling;
 use crate::index::{Eligible, Found};
 use crate::neighbours::{Names, Neighbours};
-use crate::recommend::{History, Recommend};
+use crate::recommend::{History, Recommend, strongest};
 use crate::weights::{Tensor, Weights};
 
 /// Rows of item → item weights.
@@ -60,6 +60,21 @@ impl Recommend for ItemItemModel {
 
     fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
         self.neighbours.accumulate(std::iter::once((item, 1.0)), k, eligible, found);
+        // A negative weight says that two items are chosen instead of each other.
+        found.items.retain(|scored| scored.score > 0.0);
+    }
+
+    /// A score is a sum over the history, so its parts are exact. O(entries of the history's rows).
+    fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {
+        let mut parts: Vec<Vec<(u32, f32)>> = vec![Vec::new(); items.len()];
+        for (source, weight) in self.sources(history) {
+            for neighbour in self.neighbours.row(source) {
+                if let Some(at) = items.iter().position(|&item| item == neighbour.item) {
+                    parts[at].push((source, weight * neighbour.score));
+                }
+            }
+        }
+        items.iter().zip(parts).map(|(&item, parts)| strongest(parts.into_iter(), item)).collect()
     }
 
     fn similarity(&self, a: u32, b: u32) -> f32 {

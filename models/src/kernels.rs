@@ -27,7 +27,7 @@ pub enum Simd {
 pub fn simd() -> Simd {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("fma") {
             return Simd::Avx512;
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -343,7 +343,7 @@ macro_rules! dispatch {
                 fn avx512($($arg: $kind),*) $(-> $out)? { $body::<true, true>($($arg),*) }
                 match simd {
                     // SAFETY: `simd()` returns these variants only where the processor reports the features,
-                    // and the bodies are safe code: the features are the only condition of the call.
+                    // and the features are the only condition of the bodies, those in avx512.rs included.
                     Simd::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
                     Simd::Avx2 => return unsafe { avx2($($arg),*) },

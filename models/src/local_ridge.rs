@@ -11,7 +11,7 @@ use crate::neighbours::{Neighbours, Sums};
 use crate::recommend::{Fit, Training, Watch, hyperparameter};
 use crate::top_k::{Scored, TopK};
 use crate::{ModelError, Result};
-use aisle_data::Csr;
+use aisle_data::{Csr, NONE};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct LocalRidge {
     /// K: neighbours that an item is regressed on, 1 to 2000.
     pub neighbours: usize,
-    /// λ ≥ 0, in units of users who chose both.
+    /// λ of 0.001 or more, in units of users who chose both.
     pub l2: f32,
     /// From 0 to 1: how much a user of n items counts less, n^-length.
     pub length: f32,
@@ -47,12 +47,10 @@ struct Scratch {
     right: Vec<f32>,
 }
 
-const NONE: u32 = u32::MAX;
-
 impl LocalRidge {
     pub(crate) fn validate(&self) -> Result<()> {
         hyperparameter("neighbours", self.neighbours, 1..=2000)?;
-        hyperparameter("l2", self.l2, 0.0..=f32::MAX)?;
+        hyperparameter("l2", self.l2, 1e-3..=f32::MAX)?;
         hyperparameter("length", self.length, 0.0..=1.0)
     }
 

@@ -112,7 +112,11 @@ impl Fit for LowPass {
             let mut random = SplitMix(this.seed ^ (item as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
             row.iter_mut().for_each(|value| *value = random.normal());
         });
-        let lost = || ModelError::Diverged { model: "low-pass", iteration: 0, advice: "look for extreme event weights".into() };
+        let lost = || ModelError::Diverged {
+            model: "low-pass",
+            iteration: 0,
+            advice: "lower factors, or look for extreme event weights".into(),
+        };
         for iteration in 1..=this.iterations {
             let seen = product(&by_user, &basis, width);
             drop(std::mem::take(&mut basis));

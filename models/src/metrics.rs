@@ -11,7 +11,7 @@
 //! | map@k | Σ rel_i · (Σ_{j ≤ i} rel_j) / i ÷ min(k, \|R\|) |
 //! | mrr@k | 1 / i of the first rel_i = 1, else 0 |
 //! | coverage@k | distinct items over all answers / items that could be answered |
-//! | gini@k | inequality of how often each item that could be answered is answered: 0 = all alike, 1 = one item only |
+//! | gini@k | inequality of how often each item that could be answered is answered: 0 = all alike, near 1 = one item only |
 //! | diversity@k | mean share of pairs of an answer that are of different categories; absent where no category is known |
 //! | novelty@k | mean over answers of −log₂(users of the item / users) |
 //!
@@ -114,10 +114,10 @@ fn diversity(lists: &[Vec<u32>], k: usize, categories: &[u32]) -> Option<f64> {
     let different = |list: &Vec<u32>| {
         let list = &list[..list.len().min(k)];
         let pairs = list.len() * list.len().saturating_sub(1) / 2;
-        let category = |item: &u32| categories[*item as usize];
-        let differing: usize =
-            list.iter().enumerate().map(|(at, a)| list[at + 1..].iter().filter(|b| category(a) != category(b)).count()).sum();
-        (pairs > 0).then(|| differing as f64 / pairs as f64)
+        let mut tally: BTreeMap<u32, usize> = BTreeMap::new();
+        list.iter().for_each(|&item| *tally.entry(categories[item as usize]).or_default() += 1);
+        let alike: usize = tally.values().map(|&count| count * (count - 1) / 2).sum();
+        (pairs > 0).then(|| (pairs - alike) as f64 / pairs as f64)
     };
     let each: Vec<f64> = lists.iter().filter_map(different).collect();
     (!each.is_empty()).then(|| each.iter().sum::<f64>() / each.len() as f64)

@@ -65,13 +65,18 @@ pub struct PopularModel {
     scores: Array<f32>,
     /// Items by descending score.
     ranking: Vec<u32>,
+    /// Of the scores over all items.
+    deviation: f32,
 }
 
 impl PopularModel {
     fn new(scores: Array<f32>) -> Self {
         let mut ranking: Vec<u32> = (0..scores.len() as u32).collect();
         ranking.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b)));
-        Self { scores, ranking }
+        let count = scores.len().max(1) as f64;
+        let mean = scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count;
+        let variance = scores.iter().map(|&score| (f64::from(score) - mean).powi(2)).sum::<f64>() / count;
+        Self { scores, ranking, deviation: variance.sqrt() as f32 }
     }
 
     pub(crate) fn load(items: usize, weights: &mut Weights) -> Result<Self> {
@@ -115,9 +120,7 @@ impl Recommend for PopularModel {
     }
 
     fn deviation(&self, _: History) -> f32 {
-        let count = self.scores.len().max(1) as f64;
-        let mean = self.scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count;
-        (self.scores.iter().map(|&score| (f64::from(score) - mean).powi(2)).sum::<f64>() / count).sqrt() as f32
+        self.deviation
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {

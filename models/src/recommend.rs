@@ -50,7 +50,9 @@ pub(crate) fn hyperparameter<T: PartialOrd + std::fmt::Display>(
     if range.contains(&value) {
         return Ok(());
     }
-    let expected = format!("{} to {}", range.start(), range.end());
+    let unlimited = range.end().to_string() == f32::MAX.to_string();
+    let expected =
+        if unlimited { format!("a number of {} or more", range.start()) } else { format!("{} to {}", range.start(), range.end()) };
     Err(ModelError::Hyperparameter { name: name.into(), found: value.to_string(), expected })
 }
 

@@ -37,7 +37,7 @@ impl Vectors {
 
     /// The best for a query; nothing for none.
     pub fn recommend(&self, query: Option<&[f32]>, k: usize, eligible: Eligible, found: &mut Found) {
-        match query {
+        match query.filter(|query| query.iter().any(|&value| value != 0.0)) {
             Some(query) => self.index.search(query, k, eligible, found),
             None => found.items.clear(),
         }
@@ -48,7 +48,9 @@ impl Vectors {
         let nothing = vec![0f32; self.depth];
         let known: Vec<&[f32]> = queries.iter().map(|query| query.as_deref().unwrap_or(&nothing)).collect();
         let mut results = self.index.search_batch(&known, k, eligible);
-        for (result, _) in results.iter_mut().zip(queries).filter(|(_, query)| query.is_none()) {
+        // A history of nothing, or of items that were never trained on, is no taste.
+        let blank = |query: &&[f32]| query.iter().all(|&value| value == 0.0);
+        for (result, _) in results.iter_mut().zip(&known).filter(|(_, query)| blank(query)) {
             result.clear();
         }
         results
@@ -84,7 +86,13 @@ impl Vectors {
             let count = self.len().max(1) as f32;
             let mut mean = vec![0f32; self.depth];
             self.values.chunks(self.depth).for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / count));
-            (mean, dense::gram(&self.values, self.depth).into_iter().map(|value| value / count).collect())
+            // Block after block on this thread: who waits inside a lock must not lend itself to other work.
+            let mut square = vec![0f32; self.depth * self.depth];
+            for block in self.values.chunks(dense::BLOCK * self.depth) {
+                let part = dense::gram(block, self.depth);
+                square.iter_mut().zip(part).for_each(|(sum, value)| *sum += value / count);
+            }
+            (mean, square)
         });
         let second: f32 = square.chunks(self.depth).zip(query).map(|(row, &value)| value * dot(row, query)).sum();
         let first = dot(mean, query);

@@ -619,3 +619,21 @@ fn a_log_without_users_still_sells() {
     assert_eq!(loaded.for_user(&recent).rung, Rung::Personal);
     assert_eq!(loaded.cross_sell(&ForCart { cart: vec![3], k: 5, ..ForCart::default() }).items.len(), 5);
 }
+
+/// Events that have faded to nothing, and shoppers of nothing else, break no fit.
+#[test]
+fn what_has_faded_away_breaks_nothing() {
+    let mut made = Made::of(checkerboard(40));
+    for user in [0usize, 3] {
+        let range = made.interactions.by_user.offsets[user]..made.interactions.by_user.offsets[user + 1];
+        let cells = if user == 0 { range } else { range.start..range.start + 1 };
+        cells.for_each(|at| made.interactions.by_user.values[at] = 1e-12);
+    }
+    made.interactions.by_item = made.interactions.by_user.transposed(40);
+    let everything = Bitmap::filled(40, true);
+    for (name, model) in all(&made) {
+        let history = made.history(5);
+        let found = ask(model.as_ref(), history, 3, Eligible::without(&everything, history.items));
+        assert!(name == "popular" || found.first() == Some(&5), "{name}: {found:?}");
+    }
+}

@@ -5,7 +5,7 @@ use crate::evaluate::{self, Lines, Parts, Task};
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
 use crate::{inspect, leakage, tune, versions};
-use aisle_data::{Dataset, Inspection, Split, Tables};
+use aisle_data::{Dataset, Generator, Inspection, Split, Tables};
 use aisle_models::{Device, Registry};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -115,6 +115,27 @@ enum Command {
         /// Write the config of this run with the best settings in it.
         #[arg(long, value_name = "CONFIG")]
         out: Option<PathBuf>,
+    },
+    /// Write a synthetic log and catalogue of any size, to see what a log of yours would take.
+    Generate {
+        /// The folder for events.parquet and items.parquet.
+        #[arg(long)]
+        out: PathBuf,
+        /// Rows of events.
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
+        /// Shoppers; by default one for 50 events.
+        #[arg(long)]
+        users: Option<u32>,
+        /// Items; by default one for 100 events.
+        #[arg(long)]
+        items: Option<u32>,
+        /// Days that the log covers.
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+        /// Seed of the draws.
+        #[arg(long, default_value_t = 42)]
+        seed: u64,
     },
     /// List the versions of a model.
     Versions(ModelArgs),
@@ -295,7 +316,7 @@ pub fn run(cli: Cli) -> Result<()> {
                 }
                 _ => bail!("evaluate needs --train and --test, or --events and --split"),
             };
-            let findings = leakage::find(&parts);
+            let findings = leakage::find(&parts, task);
             eprint!("{}", leakage::render(&findings));
             if !allow_leaks && findings.iter().any(|finding| finding.leak) {
                 bail!(
@@ -331,6 +352,12 @@ pub fn run(cli: Cli) -> Result<()> {
                     .with_context(|| format!("cannot write {}", path.display()))?;
                 eprintln!("the best settings are in {}", path.display());
             }
+        }
+        Command::Generate { out, events, users, items, days, seed } => {
+            let share = |part: u64| u32::try_from(events / part).unwrap_or(u32::MAX).max(1);
+            let (users, items) = (users.unwrap_or_else(|| share(50)), items.unwrap_or_else(|| share(100)));
+            Generator { events, users, items, days, seed }.write(&out)?;
+            println!("{}", out.display());
         }
         Command::Versions(model) => print!("{}", versions::list(&Registry::new(model.registry), &model.model)?),
         Command::Alias { model, alias, version } => {

@@ -186,7 +186,7 @@ pub fn run(data: &Dataset, settings: &Settings, search: &Search) -> Result<Vec<T
     let (train, test) = search.split.parse::<Split>()?.apply(&data.log)?;
     let parts = Parts { train: Dataset { log: train, ..data.clone() }, test, split: search.split.to_string() };
     // A history is good for the same question only.
-    let question = format!("{} {metric}, {} events split by {}", algorithm.name(), data.log.len(), parts.split);
+    let question = format!("{} {name}@{k}, {} events split by {}", algorithm.name(), data.log.len(), parts.split);
     let mut tried = match search.history.filter(|path| path.exists()) {
         Some(path) => read(path, &question)?,
         None => Vec::new(),
@@ -198,8 +198,13 @@ pub fn run(data: &Dataset, settings: &Settings, search: &Search) -> Result<Vec<T
         let places: Vec<(Vec<f64>, f64)> = tried
             .iter()
             .filter_map(|trial: &Trial| {
-                let place = |(dimension, pair): (&Dimension, &String)| dimension.place(pair.split_once('=')?.1);
-                let places = space.iter().zip(&trial.pairs).map(place).collect::<Option<Vec<f64>>>()?;
+                let place = |dimension: &Dimension| {
+                    let of = |pair: &String| {
+                        pair.split_once('=').filter(|(key, _)| *key == dimension.key).map(|(_, value)| value.to_string())
+                    };
+                    dimension.place(&trial.pairs.iter().find_map(of)?)
+                };
+                let places = space.iter().map(place).collect::<Option<Vec<f64>>>()?;
                 Some((places, trial.value))
             })
             .collect();
@@ -216,19 +221,26 @@ pub fn run(data: &Dataset, settings: &Settings, search: &Search) -> Result<Vec<T
             space.iter().zip(places).map(|(dimension, place)| format!("{}={}", dimension.key, dimension.at(place))).collect()
         };
         let drawn = settings.with(algorithm, &pairs)?;
-        let row = evaluate::personal_alone(&parts, &drawn, algorithm, k)?;
-        let value = row.measured.means().get(metric).copied().unwrap_or(0.0);
-        tried.push(Trial { pairs, value, fit_seconds: row.fit_seconds });
+        match evaluate::personal_alone(&parts, &drawn, algorithm, k) {
+            Ok(row) => {
+                let value = row.measured.means().get(&format!("{name}@{k}")).copied().unwrap_or(0.0);
+                tried.push(Trial { pairs, value, fit_seconds: row.fit_seconds });
+            }
+            // The present settings must work; a drawn one may not, and says so.
+            Err(error) if tried.is_empty() => return Err(error),
+            Err(error) => {
+                eprintln!("{}: {error:#}", pairs.join(" "));
+                tried.push(Trial { pairs, value: 0.0, fit_seconds: 0.0 });
+            }
+        }
         if let Some(path) = search.history {
             write(path, &question, &tried)?;
         }
         let best = tried.iter().map(|trial| trial.value).fold(f64::NEG_INFINITY, f64::max);
-        eprintln!(
-            "trial {:>3}/{}  {metric} {value:.4}  best {best:.4}  {}",
-            tried.len(),
-            search.trials,
-            tried.last().map(|trial| trial.pairs.join(" ")).unwrap_or_default()
-        );
+        if let Some(trial) = tried.last() {
+            let (number, all) = (tried.len(), search.trials);
+            eprintln!("trial {number:>3}/{all}  {metric} {:.4}  best {best:.4}  {}", trial.value, trial.pairs.join(" "));
+        }
     }
     tried.sort_by(|a, b| b.value.total_cmp(&a.value));
     Ok(tried)

@@ -274,3 +274,25 @@ fn a_search_goes_on_where_it_was() {
     let (done, text) = search("5", &["--metric", "recall@10"]);
     assert!(!done && text.contains("another search"), "{text}");
 }
+
+#[test]
+fn a_generated_shop_is_read_and_has_structure() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for name in ["a", "b"] {
+        succeed(at, &["generate", "--out", name, "--events", "200000", "--users", "1500", "--items", "600"]);
+    }
+    assert!(files(&at.join("a")) == files(&at.join("b")), "the same settings give the same bytes");
+    let facts: serde_json::Value =
+        serde_json::from_str(&succeed(at, &["inspect", "--events", "a/events.parquet", "--items", "a/items.parquet", "--json"]))
+            .unwrap();
+    assert_eq!(facts["events"], 200_000, "{facts}");
+    // What was planted is found: items of a shopper's favourite categories beat best sellers.
+    let evaluate = ["evaluate", "--events", "a/events.parquet", "--items", "a/items.parquet", "--split", "time:0.9"];
+    succeed(at, &[&evaluate[..], &["--algorithm", "local-ridge", "--json", "out.json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(at.join("out.json")).unwrap()).unwrap();
+    let popular = &json["differences"][0];
+    assert_eq!(popular["against"], "popular");
+    assert!(popular["interval_95"][0].as_f64().unwrap() > 0.0, "{popular}");
+    assert!(fail(at, &["generate", "--out", "c", "--events", "0"]).contains("events = 0"));
+}

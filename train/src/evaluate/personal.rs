@@ -122,6 +122,8 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
             progress.step(algorithm.name(), answers.len(), questions.len());
         }
         progress.clear();
+        // What other algorithms report as steps are blocks of items.
+        let epoch_seconds = epoch_seconds.filter(|_| matches!(algorithm, Algorithm::Als | Algorithm::LowPass));
         let measured = Measured::of(&answers, &relevant, k, population);
         let evaluate_seconds = began.elapsed().as_secs_f64();
         rows.push(Row {
