@@ -4,14 +4,13 @@
 //! different scales speak equally loud to everyone. Each member proposes its best candidates; all members score the union.
 //! Weights are learned by coordinate ascent on NDCG over a part of the data that should resemble the future (`split`).
 
+use crate::held_out::{CUT, HeldOut};
 use crate::index::{Eligible, Found};
 use crate::manifest::Personal;
-use crate::metrics;
 use crate::recommend::{Fit, History, Recommend, Training, Watch, hyperparameter};
 use crate::top_k::{Scored, TopK};
 use crate::weights::{Tensor, Weights};
-use crate::{Bitmap, ModelError, Result};
-use aisle_data::{EventRole, Interactions, NONE, Orders, Split};
+use crate::{ModelError, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -29,11 +28,6 @@ pub struct Blend {
     /// Items that each member proposes, 10 to 10000; never fewer than twice the number asked for.
     pub candidates: usize,
 }
-
-/// Cut-off of the NDCG that weights are learned on.
-const CUT: usize = 20;
-/// Shoppers that weights are learned from, at most.
-const SHOPPERS: usize = 10_000;
 
 impl Blend {
     fn validate(&self) -> Result<()> {
@@ -69,10 +63,7 @@ impl Blend {
         self.validate()?;
         let mut weights = self.weights.clone();
         if weights.is_empty() {
-            weights = match training.log.user.iter().any(|&user| user != NONE) {
-                true => self.learn(training, watch)?,
-                false => vec![1.0; self.members.len()],
-            };
+            weights = self.learn(training, watch)?;
         }
         let largest = weights.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         let kept: Vec<(Personal, f32)> = self.members.iter().cloned().zip(weights).filter(|(_, weight)| *weight > 0.0).collect();
@@ -86,58 +77,27 @@ impl Blend {
     }
 
     fn learn(&self, training: &Training, watch: &dyn Watch) -> Result<Vec<f32>> {
-        let (past, held) = self.split.parse::<Split>()?.apply(training.log)?;
-        let interactions = Interactions::of(&past);
         let alike = vec![1.0; self.members.len()];
-        if interactions.rows_are_orders {
-            return Ok(alike);
-        }
-        let orders = Orders::of(&past);
-        let part = Training { log: &past, interactions: &interactions, orders: &orders, catalog: training.catalog };
-        let mut wanted: Vec<Vec<u32>> = vec![Vec::new(); interactions.users()];
-        let bought = held.has_purchases();
-        for event in (0..held.len()).filter(|&event| !bought || held.type_of(event).role == EventRole::Purchase) {
-            let user = held.user_of(event);
-            if user != NONE && interactions.by_user.columns(user as usize).binary_search(&held.item[event]).is_err() {
-                wanted[user as usize].push(held.item[event]);
-            }
-        }
-        wanted.iter_mut().for_each(|items| {
-            items.sort_unstable();
-            items.dedup();
-        });
-        let asked =
-            (0..interactions.users()).filter(|&user| !wanted[user].is_empty() && !interactions.by_user.columns(user).is_empty());
-        let asked: Vec<usize> = asked.collect();
-        // Evenly spread over the shoppers.
-        let step = asked.len().div_ceil(SHOPPERS).max(1);
-        let asked: Vec<usize> = asked.into_iter().step_by(step).collect();
-        let mut models = Vec::new();
+        let Some(held) = HeldOut::new(training, &self.split)? else { return Ok(alike) };
+        let mut members = Vec::new();
         for member in &self.members {
-            models.push((1.0, member.fit(&part, watch)?));
+            let part = held.training(training);
+            members.push((1.0, member.resolved(&part, watch)?.fit(&part, watch)?));
         }
-        let model = BlendModel { members: models, candidates: self.candidates };
-        let everything = Bitmap::of(interactions.items(), |item| !interactions.by_item.columns(item as usize).is_empty());
-        let histories: Vec<History> = asked
-            .iter()
-            .map(|&user| {
-                let (items, values) = interactions.by_user.row(user);
-                History { items, values, user: Some(user as u32) }
-            })
-            .collect();
-        let eligible: Vec<Eligible> = histories.iter().map(|history| Eligible::without(&everything, history.items)).collect();
-        let proposed = model.propose(&histories, CUT, &eligible);
+        let model = BlendModel { members, candidates: self.candidates };
+        let histories = held.histories();
+        let proposed = model.propose(&histories, CUT, &held.eligible(&histories));
         let scored: Vec<Standardised> =
             histories.par_iter().zip(proposed).map(|(&history, items)| model.standardised(history, items)).collect();
         let ndcg = |weights: &[f32]| -> f64 {
-            let one = |(scored, &user): (&Standardised, &usize)| {
+            let one = |(number, scored): (usize, &Standardised)| {
                 let items: Vec<u32> = scored.best(weights, CUT).iter().map(|scored| scored.item).collect();
-                metrics::score(&items, &wanted[user], CUT)[metrics::NDCG]
+                held.ndcg(number, &items)
             };
-            let each: Vec<f64> = scored.par_iter().zip(&asked).map(one).collect();
+            let each: Vec<f64> = scored.par_iter().enumerate().map(one).collect();
             each.iter().sum()
         };
-        // Where nothing could be asked or found there is nothing to learn from.
+        // Where nothing could be found there is nothing to learn from.
         Ok(ascend(self.members.len(), ndcg).unwrap_or(alike))
     }
 }
@@ -326,6 +286,10 @@ impl Recommend for BlendModel {
     /// At most the sum of the weights: each member's scores deviate by 1.
     fn deviation(&self, _: History) -> f32 {
         self.weights().iter().sum()
+    }
+
+    fn knows(&self, item: u32) -> bool {
+        self.members.iter().any(|(_, member)| member.knows(item))
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {

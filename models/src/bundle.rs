@@ -75,7 +75,8 @@ impl Bundle {
         Dataset::fill_prices(&mut catalog, &log);
         let interactions = Interactions::of(&log);
         let orders = Orders::of(&log);
-        let training = Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog };
+        let training =
+            Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog, users: &data.user_attributes };
         // The manifest holds what was fitted, not what was left to choose.
         let parameters = Hyperparameters { personal: parameters.personal.resolved(&training, watch)?, ..parameters };
         let personal = parameters.personal.fit(&training, watch)?;
@@ -163,7 +164,7 @@ impl Bundle {
     fn derive(&mut self) {
         let items = self.items.len();
         self.available = Bitmap::of(items, |item| self.catalog.available[item as usize]);
-        self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0);
+        self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0 || self.personal.knows(item));
         self.by_category.clear();
         for item in 0..items as u32 {
             let Some(path) = self.catalog.category.get(item) else { continue };
@@ -423,12 +424,12 @@ impl Bundle {
         &self.available
     }
 
-    /// Items that the personal model learned about.
+    /// Items that the personal model can recommend: it learned about them, or about what is known of them.
     pub fn trained(&self) -> &Bitmap {
         &self.trained
     }
 
-    /// Whether the personal model learned about an item.
+    /// Whether the personal model can recommend an item.
     pub fn is_trained(&self, item: u32) -> bool {
         self.trained.contains(item)
     }

@@ -35,8 +35,16 @@ pub enum ModelError {
         advice: String,
     },
     /// CUDA was asked of a build that does not have it.
-    #[error("device 'cuda' was asked for, and this version of Aisle computes on the CPU only: use --device cpu")]
+    #[error(
+        "device 'cuda' was asked of a build for the CPU: build with --features cuda where the CUDA toolkit is, or use --device cpu"
+    )]
     NoCuda,
+    /// The processor that a model was to be fitted on refused.
+    #[error("the device cannot compute: {detail}; if memory ran out, lower batch or negatives, else try --device cpu")]
+    Device {
+        /// What the library said.
+        detail: String,
+    },
     /// The operating system refused.
     #[error("{doing} {}: {source}", path.display())]
     Io {
@@ -123,6 +131,11 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    pub(crate) fn device(error: candle_core::Error) -> Self {
+        // Only the first line: the rest may be a backtrace.
+        ModelError::Device { detail: error.to_string().lines().next().unwrap_or_default().into() }
+    }
+
     pub(crate) fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> ModelError {
         let path = path.to_path_buf();
         move |source| ModelError::Io { doing, path, source }

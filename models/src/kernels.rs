@@ -4,8 +4,9 @@
 //! it is compiled three times (portable, AVX2 with FMA, AVX-512) and chosen at run time. Every lane adds in the same
 //! order whatever the width, so AVX2 and AVX-512 give the same bits, and one query gives the same bits as a batch.
 
-#[cfg(target_arch = "x86_64")]
 use crate::avx512;
+#[cfg(target_arch = "x86_64")]
+use rayon::prelude::*;
 
 /// Items scored side by side: the width of a panel.
 pub const LANES: usize = 16;
@@ -400,6 +401,17 @@ dispatch! {
 /// The inner product of two vectors of equal length, in 16 running sums: the same bits at every call site.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     dot_body::<false>(a, b)
+}
+
+/// Sparse × dense: `matrix` times the row-major `right` of the given width.
+pub(crate) fn product(matrix: &aisle_data::Csr, right: &[f32], width: usize) -> Vec<f32> {
+    let simd = simd();
+    let mut out = vec![0f32; matrix.rows() * width];
+    out.par_chunks_mut(width).enumerate().with_min_len(64).for_each(|(row, out)| {
+        let (columns, values) = matrix.row(row);
+        add_rows(simd, right, columns, values, out);
+    });
+    out
 }
 
 #[cfg(test)]

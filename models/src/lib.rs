@@ -1,6 +1,6 @@
 //! Recommendation models, exact top-k retrieval, metrics, and the versions they are exported as.
 //!
-//! One algorithm, one file: vectors [`Als`], [`LowPass`]; item-item rows [`ItemKnn`], [`LinearFilter`], [`LocalRidge`], [`Ease`];
+//! One algorithm, one file: vectors [`Als`], [`LowPass`], [`TwoTower`]; item-item rows [`ItemKnn`], [`LinearFilter`], [`LocalRidge`], [`Ease`];
 //! their mix [`Blend`]; [`Popular`], [`Complements`], [`Upsell`]. Hyperparameters implement [`Fit`];
 //! what comes of it implements [`Recommend`]. A [`Bundle`] holds one fitted model of each task and answers questions through
 //! the ladder of `answer.rs`; a [`Registry`] keeps versions and the aliases that point at them.
@@ -17,7 +17,9 @@ mod complements;
 mod dense;
 mod device;
 mod ease;
+mod embeddings;
 mod error;
+mod held_out;
 mod index;
 mod item_item;
 mod item_knn;
@@ -33,6 +35,7 @@ mod recommend;
 mod registry;
 mod tables;
 mod top_k;
+mod two_tower;
 mod upsell;
 mod vectors;
 mod weights;
@@ -61,5 +64,6 @@ pub use recommend::{Fit, History, Recommend, Training, Watch};
 pub use registry::{Alias, Aliases, Listed, Registry};
 pub use tables::write_table;
 pub use top_k::{Scored, TopK};
+pub use two_tower::{Loss, TwoTower, TwoTowerModel};
 pub use upsell::{Upsell, UpsellModel, check_band};
 pub use weights::{Array, Tensor, Weights};

@@ -7,7 +7,7 @@
 use crate::als::Scaling;
 use crate::dense;
 use crate::index::{Eligible, Found};
-use crate::kernels::{LANES, add_rows, dot, simd};
+use crate::kernels::{LANES, add_rows, dot, product, simd};
 use crate::recommend::{Fit, History, Recommend, Training, Watch, hyperparameter, strongest};
 use crate::top_k::Scored;
 use crate::vectors::Vectors;
@@ -80,17 +80,6 @@ fn normalised(matrix: &Csr, scaling: Scaling, row_degrees: &[f32], column_degree
 /// Σ of confidences of each row.
 pub(crate) fn degrees(matrix: &Csr, scaling: Scaling) -> Vec<f32> {
     (0..matrix.rows()).map(|row| matrix.row(row).1.iter().map(|&value| scaling.of(value)).sum()).collect()
-}
-
-/// Sparse × dense: `matrix` times the row-major `right` of the given width.
-fn product(matrix: &Csr, right: &[f32], width: usize) -> Vec<f32> {
-    let simd = simd();
-    let mut out = vec![0f32; matrix.rows() * width];
-    out.par_chunks_mut(width).enumerate().with_min_len(64).for_each(|(row, out)| {
-        let (columns, values) = matrix.row(row);
-        add_rows(simd, right, columns, values, out);
-    });
-    out
 }
 
 impl Fit for LowPass {

@@ -13,6 +13,7 @@ use crate::low_pass::{LowPass, LowPassModel};
 use crate::neighbours::Neighbours;
 use crate::popular::{Popular, PopularModel};
 use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::two_tower::{TwoTower, TwoTowerModel};
 use crate::upsell::Upsell;
 use crate::weights::Weights;
 use aisle_data::{DataConfig, Input};
@@ -38,6 +39,8 @@ pub enum Personal {
     LocalRidge(LocalRidge),
     /// Regression on everything.
     Ease(Ease),
+    /// Vectors by contrast.
+    TwoTower(TwoTower),
     /// A mix of the others.
     Blend(Blend),
     /// Best sellers.
@@ -46,7 +49,7 @@ pub enum Personal {
 
 impl Personal {
     /// With what was left to choose chosen for these data: what a manifest and a report hold. For a blend whose weights are to be
-    /// learned that means fitting its members on a part of the data.
+    /// learned, or two towers whose epochs are, that means fitting on a part of the data.
     ///
     /// # Errors
     /// What the fits return.
@@ -54,6 +57,7 @@ impl Personal {
         Ok(match self {
             Personal::Als(als) => Personal::Als(als.resolved(training.interactions)),
             Personal::LowPass(low_pass) => Personal::LowPass(low_pass.resolved(training.interactions)),
+            Personal::TwoTower(tower) => Personal::TwoTower(tower.resolved(training, watch)?),
             Personal::Blend(blend) => Personal::Blend(blend.resolved(training, watch)?),
             settled => settled.clone(),
         })
@@ -68,6 +72,7 @@ impl Personal {
             Personal::ItemKnn(_) => "item-knn",
             Personal::LocalRidge(_) => "local-ridge",
             Personal::Ease(_) => "ease",
+            Personal::TwoTower(_) => "two-tower",
             Personal::Blend(_) => "blend",
             Personal::Popular(_) => "popular",
         }
@@ -86,6 +91,7 @@ impl Personal {
             Personal::ItemKnn(knn) => Box::new(ItemItemModel::knn(none(), knn.scaling).load(items, weights)?),
             Personal::LocalRidge(ridge) => Box::new(ItemItemModel::local_ridge(none(), ridge.scaling).load(items, weights)?),
             Personal::Ease(ease) => Box::new(ItemItemModel::ease(none(), ease.scaling).load(items, weights)?),
+            Personal::TwoTower(tower) => Box::new(TwoTowerModel::load(tower, (rows, items), weights)?),
             Personal::Blend(blend) => Box::new(blend.load((rows, items), weights)?),
             Personal::Popular(_) => Box::new(PopularModel::load(items, weights)?),
         })
@@ -103,6 +109,7 @@ impl Fit for Personal {
             Personal::ItemKnn(knn) => Box::new(knn.fit(training, watch)?),
             Personal::LocalRidge(ridge) => Box::new(ridge.fit(training, watch)?),
             Personal::Ease(ease) => Box::new(ease.fit(training, watch)?),
+            Personal::TwoTower(tower) => Box::new(tower.fit(training, watch)?),
             Personal::Blend(blend) => Box::new(blend.fit(training, watch)?),
             Personal::Popular(popular) => Box::new(popular.fit(training, watch)?),
         })

@@ -1,11 +1,13 @@
 //! What every algorithm is: hyperparameters that fit to data, and a model that recommends.
 
+use crate::device::Device;
 use crate::index::{Eligible, Found};
 use crate::top_k::Scored;
 use crate::weights::Tensor;
 use crate::{ModelError, Result};
-use aisle_data::{Catalog, EventLog, Interactions, Orders};
+use aisle_data::{Catalog, EventLog, Interactions, Labels, Orders};
 use rayon::prelude::*;
+use std::path::Path;
 
 /// What models learn from.
 #[derive(Clone, Copy)]
@@ -18,12 +20,27 @@ pub struct Training<'a> {
     pub orders: &'a Orders,
     /// What is known of the items.
     pub catalog: &'a Catalog,
+    /// What is known of the users, aligned with `log.users`.
+    pub users: &'a [(String, Labels)],
 }
 
-/// Hears how far a fit has come.
+/// Who runs a fit: hears how far it has come, and says where to compute and where to keep what must survive an interruption.
 pub trait Watch: Sync {
     /// `done` of `total` steps of `stage` are finished.
     fn step(&self, stage: &str, done: usize, total: usize);
+
+    /// A line for who follows the fit: loss and metric of an epoch.
+    fn say(&self, _line: &str) {}
+
+    /// The processor for models that can use another than this machine's cores.
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    /// A folder for checkpoints of long fits; a later fit of the same data and hyperparameters goes on from there.
+    fn checkpoints(&self) -> Option<&Path> {
+        None
+    }
 }
 
 impl Watch for () {
@@ -116,6 +133,11 @@ pub trait Recommend: Send + Sync {
     /// The standard deviation of this history's scores over all items (0 where the model has no opinion): the unit in which
     /// models of different scales are compared.
     fn deviation(&self, history: History) -> f32;
+
+    /// Whether an item that nobody has touched yet can be recommended all the same, for what is known of it.
+    fn knows(&self, _item: u32) -> bool {
+        false
+    }
 
     /// The arrays to export.
     fn tensors(&self) -> Vec<Tensor<'_>>;

@@ -115,6 +115,14 @@ impl Registry {
         Ok(self.model_folder(model)?.join(version))
     }
 
+    /// Where fits of a model keep their checkpoints.
+    ///
+    /// # Errors
+    /// [`ModelError::BadName`] for a name that could leave the registry.
+    pub fn checkpoints(&self, model: &str) -> Result<PathBuf> {
+        Ok(self.model_folder(model)?.join(".checkpoints"))
+    }
+
     /// Models with at least a folder, by name.
     pub fn models(&self) -> Result<Vec<String>> {
         names(&self.root)

@@ -211,6 +211,15 @@ impl Weights {
         Ok((values, last))
     }
 
+    /// Takes whole numbers.
+    pub fn numbers(&mut self, name: &str, len: usize) -> Result<Array<u64>> {
+        let (values, shape) = self.take::<u64>(name, Dtype::U64)?;
+        if shape != [len] {
+            return Err(self.damaged(name, format!("shape {shape:?}"), format!("[{len}]")));
+        }
+        Ok(values)
+    }
+
     /// Ends the reading: no array may be left.
     pub fn finish(self) -> Result<()> {
         match self.entries.keys().next() {

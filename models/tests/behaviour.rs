@@ -60,7 +60,7 @@ impl Made {
     }
 
     fn training(&self) -> Training<'_> {
-        Training { log: &self.log, interactions: &self.interactions, orders: &self.orders, catalog: &self.catalog }
+        Training { log: &self.log, interactions: &self.interactions, orders: &self.orders, catalog: &self.catalog, users: &[] }
     }
 
     fn history(&self, user: u32) -> History<'_> {
@@ -262,7 +262,13 @@ fn the_two_solves_meet() {
 fn local_ridge_with_all_neighbours_is_ease() {
     let data = shop();
     let (interactions, orders) = (Interactions::of(&data.log), Orders::of(&data.log));
-    let training = Training { log: &data.log, interactions: &interactions, orders: &orders, catalog: &data.catalog };
+    let training = Training {
+        log: &data.log,
+        interactions: &interactions,
+        orders: &orders,
+        catalog: &data.catalog,
+        users: &data.user_attributes,
+    };
     let local = LocalRidge { neighbours: 100, l2: 3.0, length: 0.5, ..LocalRidge::default() }.fit(&training, &()).unwrap();
     let ease = Ease { l2: 3.0, length: 0.5, ..Ease::default() }.fit(&training, &()).unwrap();
     for a in 0..20 {
@@ -279,7 +285,13 @@ fn local_ridge_with_all_neighbours_is_ease() {
 fn the_filters_are_those_of_the_paper() {
     let data = shop();
     let (interactions, orders) = (Interactions::of(&data.log), Orders::of(&data.log));
-    let training = Training { log: &data.log, interactions: &interactions, orders: &orders, catalog: &data.catalog };
+    let training = Training {
+        log: &data.log,
+        interactions: &interactions,
+        orders: &orders,
+        catalog: &data.catalog,
+        users: &data.user_attributes,
+    };
     let linear = LinearFilter { scaling: Scaling::Linear, ..LinearFilter::default() }.fit(&training, &()).unwrap();
     let (users, items) = (interactions.users(), interactions.items());
     let mut x = vec![vec![0f64; items]; users];

@@ -65,6 +65,9 @@ enum Command {
         /// The catalogue.
         #[arg(long, env = "AISLE_ITEMS")]
         items: Option<String>,
+        /// Attributes of shoppers.
+        #[arg(long, env = "AISLE_USERS")]
+        users: Option<String>,
         #[command(flatten)]
         settings: SettingArgs,
         #[command(flatten)]
@@ -231,7 +234,7 @@ struct RunArgs {
     /// Threads; 0 = all cores. The result does not depend on it.
     #[arg(long, default_value_t = 0, env = "AISLE_THREADS")]
     threads: usize,
-    /// Where to compute: cpu, at present.
+    /// Where two-tower computes: cpu, cuda or cuda:1; everything else is fast enough on the cores.
     #[arg(long, default_value = "cpu", env = "AISLE_DEVICE")]
     device: Device,
 }
@@ -293,17 +296,17 @@ pub fn run(cli: Cli) -> Result<()> {
         }
         Command::Fit { log, settings, run, model, alias, measure } => {
             use_threads(run.threads)?;
-            let settings = settings.read()?;
+            let settings = Settings { device: run.device, ..settings.read()? };
             let data = log.read(&settings)?;
             let target = Target { registry: Registry::new(model.registry), model: model.model, alias };
             println!("{}", fit::fit(&data, &settings, &target, measure.as_deref())?);
         }
-        Command::Evaluate { train, test, events, split, items, settings, run, task, lines, k, allow_leaks, json, html } => {
+        Command::Evaluate { train, test, events, split, items, users, settings, run, task, lines, k, allow_leaks, json, html } => {
             use_threads(run.threads)?;
             let named = settings.algorithm.clone();
-            let settings = settings.read_first()?;
+            let settings = Settings { device: run.device, ..settings.read_first()? };
             let config = settings.data();
-            let read = |events: &str| Dataset::read(&Tables { events, items: items.as_deref(), users: None }, &config);
+            let read = |events: &str| Dataset::read(&Tables { events, items: items.as_deref(), users: users.as_deref() }, &config);
             let parts = match (train, test, events, split) {
                 (Some(train), Some(test), None, None) => {
                     let split = format!("{} → {}", name_of(&train), name_of(&test));
@@ -341,7 +344,7 @@ pub fn run(cli: Cli) -> Result<()> {
         }
         Command::Tune { log, settings, run, trials, metric, split, seed, history, out } => {
             use_threads(run.threads)?;
-            let settings = settings.read()?;
+            let settings = Settings { device: run.device, ..settings.read()? };
             let data = log.read(&settings)?;
             let search =
                 tune::Search { trials: trials as usize, metric: &metric, split: &split, seed, history: history.as_deref() };

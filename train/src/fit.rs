@@ -73,6 +73,11 @@ impl Estimate {
                 (items as f64 * k.powi(3) / 6.0, squares(&lengths.0) + 4.0 * items as f64 * k * mean, memory as u64)
             }
             Personal::Ease(ease) => ((items as f64).powi(3) * 7.0 / 6.0, squares(&lengths.0), ease.memory(items)),
+            Personal::TwoTower(tower) => {
+                // Where the number of epochs is to be found, a guess: ten, twice.
+                let epochs = if tower.epochs == 0 { 20.0 } else { tower.epochs as f64 };
+                (epochs * tower.work(events), 0.0, tower.memory(users, items))
+            }
             Personal::Blend(blend) => {
                 // Each member is fitted twice: on the data less the validation part, and on all.
                 let times = if blend.weights.is_empty() { 2.0 } else { 1.0 };
@@ -123,7 +128,11 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
         }
     }
 
-    let progress = Progress::new();
+    let checkpoints = target.registry.checkpoints(&target.model)?;
+    if matches!(parameters.personal, Personal::TwoTower(_)) {
+        std::fs::create_dir_all(&checkpoints).with_context(|| format!("cannot create {}", checkpoints.display()))?;
+    }
+    let progress = Progress::of(settings.device, checkpoints.is_dir().then_some(checkpoints.clone()));
     let began = Instant::now();
     let mut bundle = Bundle::fit(data, &settings.data(), parameters, &progress)?;
     progress.clear();
@@ -131,6 +140,8 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
     bundle.manifest.metrics = metrics;
     let began = Instant::now();
     let version = target.registry.publish(&target.model, &mut bundle).context("the version was not published")?;
+    // Of no more use, and no reason to fail a fit that is published.
+    let _ = std::fs::remove_dir_all(&checkpoints);
     let folder = target.registry.version_folder(&target.model, &version)?;
     let counts = &bundle.manifest.counts;
     eprintln!(

@@ -1,13 +1,16 @@
 //! How far long work has come: a bar on a terminal, a line every few seconds otherwise.
 
-use aisle_models::Watch;
+use aisle_models::{Device, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Shows the steps of one fit.
+/// Runs one fit: shows its steps, and knows its device and where its checkpoints are.
 pub struct Progress {
+    device: Device,
+    checkpoints: Option<PathBuf>,
     bar: ProgressBar,
     terminal: bool,
     state: Mutex<State>,
@@ -22,6 +25,11 @@ struct State {
 impl Progress {
     /// On standard error.
     pub fn new() -> Self {
+        Self::of(Device::Cpu, None)
+    }
+
+    /// The same, of a fit on a device with a folder for checkpoints.
+    pub fn of(device: Device, checkpoints: Option<PathBuf>) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar =
             ProgressBar::with_draw_target(None, if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
@@ -29,7 +37,7 @@ impl Progress {
             bar.set_style(style);
         }
         let now = Instant::now();
-        Self { bar, terminal, state: Mutex::new(State { stage: String::new(), began: now, told: now }) }
+        Self { device, checkpoints, bar, terminal, state: Mutex::new(State { stage: String::new(), began: now, told: now }) }
     }
 
     /// Takes the bar away.
@@ -62,5 +70,20 @@ impl Watch for Progress {
             eprintln!("{stage}: {done}/{total}, {each:.2} s each, {:.0} s left", each * (total - done) as f64);
             state.told = Instant::now();
         }
+    }
+
+    fn say(&self, line: &str) {
+        match self.terminal {
+            true => self.bar.println(line),
+            false => eprintln!("{line}"),
+        }
+    }
+
+    fn device(&self) -> Device {
+        self.device
+    }
+
+    fn checkpoints(&self) -> Option<&Path> {
+        self.checkpoints.as_deref()
     }
 }

@@ -2,7 +2,8 @@
 
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
-    Als, Blend, Complements, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal, Popular, Upsell,
+    Als, Blend, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal, Popular,
+    TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -26,6 +27,8 @@ pub enum Algorithm {
     LocalRidge,
     /// Regression of each item on all others: small catalogues.
     Ease,
+    /// Vectors by contrast, from features too: new items and shoppers have a vector; on a GPU where there is one.
+    TwoTower,
     /// A weighted mix of others, weights learned on a validation part.
     Blend,
     /// Item nearest neighbours: alike are items that the same shoppers chose.
@@ -43,6 +46,7 @@ impl Algorithm {
             Algorithm::LinearFilter => "linear-filter",
             Algorithm::LocalRidge => "local-ridge",
             Algorithm::Ease => "ease",
+            Algorithm::TwoTower => "two-tower",
             Algorithm::Blend => "blend",
             Algorithm::ItemKnn => "item-knn",
             Algorithm::Popular => "popular",
@@ -97,6 +101,8 @@ pub struct Settings {
     pub local_ridge: LocalRidge,
     /// `[ease]`.
     pub ease: Ease,
+    /// `[two-tower]`.
+    pub two_tower: TwoTower,
     /// `[blend]`.
     pub blend: Mix,
     /// `[item-knn]`.
@@ -110,6 +116,9 @@ pub struct Settings {
     /// File, environment and flags as one table, before defaults.
     #[serde(skip)]
     pub source: Table,
+    /// Where to compute; not a part of configs.
+    #[serde(skip)]
+    pub device: Device,
 }
 
 impl Settings {
@@ -170,7 +179,8 @@ impl Settings {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             put(&mut table, algorithm.name(), key, value).with_context(|| format!("setting {pair}"))?;
         }
-        Self::of(table).with_context(|| format!("setting {}", pairs.join(" ")))
+        let settings = Self::of(table).with_context(|| format!("setting {}", pairs.join(" ")))?;
+        Ok(Self { device: self.device, ..settings })
     }
 
     /// The settings in force of one algorithm, by key.
@@ -205,6 +215,7 @@ impl Settings {
             Algorithm::LinearFilter => Personal::LinearFilter(self.linear_filter.clone()),
             Algorithm::LocalRidge => Personal::LocalRidge(self.local_ridge.clone()),
             Algorithm::Ease => Personal::Ease(self.ease.clone()),
+            Algorithm::TwoTower => Personal::TwoTower(self.two_tower.clone()),
             Algorithm::Blend => {
                 let Mix { members, weights, split, candidates } = &self.blend;
                 let mix = |members| Blend { members, weights: weights.clone(), split: split.clone(), candidates: *candidates };

@@ -116,6 +116,13 @@ fn space(algorithm: Algorithm) -> Result<Vec<Dimension>> {
             whole("neighbours", 20.0, 1000.0),
             log("shrink", 0.1, 100.0),
         ],
+        Algorithm::TwoTower => vec![
+            log("learning_rate", 0.01, 0.3),
+            log("temperature", 0.03, 0.5),
+            even("popularity", 0.0, 1.0),
+            whole("history", 10.0, 200.0),
+            whole("negatives", 64.0, 4096.0),
+        ],
         Algorithm::Popular => vec![log("half_life_days", 2.0, 720.0)],
         Algorithm::Blend => {
             bail!("blend learns its weights by itself: tune its members one by one and put what is found into their sections")

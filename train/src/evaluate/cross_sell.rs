@@ -51,7 +51,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
     let catalog = &parts.train.catalog;
     let orders = Orders::of(&log);
     let rows_of_orders = order_matrix(&orders, log.items.len());
-    let training = Training { log: &log, interactions: &rows_of_orders, orders: &orders, catalog };
+    let training = Training { log: &log, interactions: &rows_of_orders, orders: &orders, catalog, users: &[] };
     let item_orders: Vec<u32> = (0..log.items.len()).map(|item| rows_of_orders.by_item.columns(item).len() as u32).collect();
     let candidates = Bitmap::of(log.items.len(), |item| item_orders[item as usize] > 0);
     let category = catalog.category_codes(settings.cross_sell.category_levels);

@@ -6,7 +6,7 @@ use crate::report::count;
 use crate::settings::{Algorithm, Settings};
 use aisle_data::{Interactions, Orders};
 use aisle_models::metrics::{Measured, Population};
-use aisle_models::{Bitmap, Eligible, Fit, History, Personal, Recommend, Scored, Training, Watch};
+use aisle_models::{Bitmap, Device, Eligible, Fit, History, Personal, Recommend, Scored, Training, Watch};
 use anyhow::{Result, bail};
 use std::time::Instant;
 
@@ -22,6 +22,14 @@ impl Watch for Timed<'_> {
         if let Ok(mut steps) = self.steps.lock() {
             steps.push(Instant::now());
         }
+    }
+
+    fn say(&self, line: &str) {
+        self.progress.say(line);
+    }
+
+    fn device(&self) -> Device {
+        self.progress.device()
     }
 }
 
@@ -63,7 +71,13 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
         bail!("the task 'personal' needs shoppers, and no event of the training part names one (user_id)");
     }
     let orders = Orders::of(&log);
-    let training = Training { log: &log, interactions: &interactions, orders: &orders, catalog: &parts.train.catalog };
+    let training = Training {
+        log: &log,
+        interactions: &interactions,
+        orders: &orders,
+        catalog: &parts.train.catalog,
+        users: &parts.train.user_attributes,
+    };
     let (wanted, strangers) = relevant(&parts.test, &log.users, &log.items);
     let mut repeats = 0;
     let mut questions: Vec<(u32, Vec<u32>)> = Vec::new();
@@ -100,7 +114,7 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
     let slices = slices::of(&questions, &interactions, &parts.train.catalog);
     let relevant: Vec<&[u32]> = questions.iter().map(|(_, items)| items.as_slice()).collect();
 
-    let progress = Progress::new();
+    let progress = Progress::of(settings.device, None);
     let mut rows = Vec::new();
     for &algorithm in algorithms {
         let began = Instant::now();
