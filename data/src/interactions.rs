@@ -2,6 +2,7 @@
 
 use crate::catalog::NONE;
 use crate::log::EventLog;
+use crate::split_mix::mix;
 use rayon::prelude::*;
 
 const DAY_MS: f64 = 86_400_000.0;
@@ -77,6 +78,28 @@ impl Csr {
             kept.offsets.push(kept.indices.len());
         }
         kept
+    }
+
+    /// The same matrix with at most `longest` entries a row: of longer rows as many, drawn evenly by a hash of their places. What is
+    /// quadratic in the length of a row is thereby bounded, as robots and resellers demand.
+    pub fn capped(&self, longest: usize) -> Csr {
+        if (0..self.rows()).all(|row| self.columns(row).len() <= longest) {
+            return self.clone();
+        }
+        let mut capped = Csr { offsets: vec![0], ..Csr::default() };
+        for row in 0..self.rows() {
+            let range = self.offsets[row]..self.offsets[row + 1];
+            let mut places: Vec<usize> = range.collect();
+            if places.len() > longest {
+                places.sort_unstable_by_key(|&place| mix((row as u64) << 32 ^ u64::from(self.indices[place])));
+                places.truncate(longest);
+                places.sort_unstable();
+            }
+            capped.indices.extend(places.iter().map(|&place| self.indices[place]));
+            capped.values.extend(places.iter().map(|&place| self.values[place]));
+            capped.offsets.push(capped.indices.len());
+        }
+        capped
     }
 
     /// The same matrix by column, `columns` of them. O(nnz).
@@ -190,6 +213,13 @@ mod tests {
                 prop_assert_eq!(found, expected);
             }
             prop_assert_eq!(matrix.by_item.transposed(7), matrix.by_user.clone());
+            let capped = matrix.by_user.capped(2);
+            for user in 0..7 {
+                let (all, (kept, values)) = (matrix.by_user.columns(user), capped.row(user));
+                prop_assert_eq!(kept.len(), all.len().min(2));
+                prop_assert!(kept.is_sorted() && kept.iter().all(|item| all.contains(item)));
+                prop_assert!(kept.iter().zip(values).all(|(&item, &value)| dense[user][item as usize] as f32 == value));
+            }
         }
     }
 }

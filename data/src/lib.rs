@@ -32,5 +32,5 @@ pub use log::{EventLog, EventType, ReadReport, memory_available};
 pub use orders::{GroupedBy, Orders};
 pub use set_aside::{Count, Reason, SetAside};
 pub use source::{Source, Table, TableFile};
-pub use split::{Split, day_of, moment_of, stamp_of};
+pub use split::{Fold, Split, day_of, folds, moment_of, stamp_of};
 pub use split_mix::{SplitMix, mix};

@@ -126,6 +126,48 @@ impl Split {
     }
 }
 
+/// One fold of a cross-validation in time.
+pub struct Fold {
+    /// First moment of the test part, in milliseconds, and the first after it.
+    pub window: (i64, i64),
+    /// Everything before the window.
+    pub train: EventLog,
+    /// The window.
+    pub test: EventLog,
+}
+
+/// Cuts a log into `count` folds: consecutive windows of equal numbers of events at its end, each tested by what was learned before it. A
+/// window is a tenth of the log, or less where the windows together would be more than half of it.
+///
+/// # Errors
+/// [`DataError::NotServed`] without timestamps, [`DataError::Empty`] if a window holds nothing.
+pub fn folds(log: &EventLog, count: usize) -> Result<Vec<Fold>> {
+    if log.time.is_empty() {
+        return Err(DataError::NotServed { task: "a cross-validation in time".into(), needs: "timestamps".into() });
+    }
+    let mut times = log.time.clone();
+    times.sort_unstable();
+    let window = (0.5 / count.max(1) as f64).min(0.1);
+    let border = |number: usize| {
+        let at = (times.len() as f64 * (1.0 - window * (count - number) as f64)) as usize;
+        times.get(at).copied().unwrap_or(times[times.len() - 1] + 1)
+    };
+    let fold = |number: usize| {
+        let (from, until) = (border(number), border(number + 1));
+        let fold = Fold {
+            window: (from, until),
+            train: log.select(|event| log.time[event] < from),
+            test: log.select(|event| (from..until).contains(&log.time[event])),
+        };
+        if fold.train.is_empty() || fold.test.is_empty() {
+            let detail = format!("too many events share the moment {}: ask for fewer folds", moment_of(from));
+            return Err(DataError::Empty { what: format!("fold {}", number + 1), detail });
+        }
+        Ok(fold)
+    };
+    (0..count).map(fold).collect()
+}
+
 /// Cuts [`Split::Validation`].
 fn validation(log: &EventLog) -> Result<(EventLog, EventLog)> {
     if !log.time.is_empty() {

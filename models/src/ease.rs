@@ -26,19 +26,22 @@ pub struct Ease {
     pub neighbours: usize,
     /// From 0 to 1: how much a user of n items counts less, n^-length.
     pub length: f32,
+    /// Items of a shopper that count, 2 or more: of a longer history as many, drawn evenly. Bounds what one robot can cost.
+    pub longest: usize,
     /// Confidence from summed event weights.
     pub scaling: Scaling,
 }
 
 impl Default for Ease {
     fn default() -> Self {
-        Self { l2: 200.0, neighbours: 500, length: 0.0, scaling: Scaling::Log }
+        Self { l2: 200.0, neighbours: 500, length: 0.0, longest: 2000, scaling: Scaling::Log }
     }
 }
 
 impl Ease {
     pub(crate) fn validate(&self) -> Result<()> {
         hyperparameter("l2", self.l2, 1e-3..=f32::MAX)?;
+        hyperparameter("longest", self.longest, 2..=usize::MAX)?;
         hyperparameter("neighbours", self.neighbours, 1..=100_000)?;
         hyperparameter("length", self.length, 0.0..=1.0)
     }
@@ -63,7 +66,7 @@ impl Fit for Ease {
         let known: Vec<u32> = (0..data.items() as u32).filter(|&item| !data.by_item.columns(item as usize).is_empty()).collect();
         let mut place = vec![u32::MAX; data.items()];
         known.iter().zip(0u32..).for_each(|(&item, at)| place[item as usize] = at);
-        let by_user = weighted(&data.by_user, self.scaling, self.length);
+        let by_user = weighted(data.by_user.capped(self.longest), self.scaling, self.length);
         let by_item = by_user.transposed(data.items());
         let size = known.len();
         let mut square = vec![0f32; size * size];

@@ -38,28 +38,30 @@ pub struct ItemKnn {
     pub neighbours: usize,
     /// Added to the denominator of cosine and Jaccard, so that a single shared user proves little; 0 or more.
     pub shrink: f32,
+    /// Items of a shopper that count, 2 or more: of a longer history as many, drawn evenly. Bounds what one robot can cost.
+    pub longest: usize,
     /// Confidence from summed event weights.
     pub scaling: Scaling,
 }
 
 impl Default for ItemKnn {
     fn default() -> Self {
-        Self { measure: Measure::Cosine, neighbours: 100, shrink: 10.0, scaling: Scaling::Log }
+        Self { measure: Measure::Cosine, neighbours: 100, shrink: 10.0, longest: 2000, scaling: Scaling::Log }
     }
 }
 
 impl ItemKnn {
     /// The matrix with confidence, or its BM25 or TF-IDF weights, as values.
     fn weighted(&self, by_user: &Csr, by_item: &Csr) -> Csr {
-        let mut matrix = by_user.clone();
+        let mut matrix = by_user.capped(self.longest);
         let users = by_user.rows() as f32;
         let mean_length = (by_user.nnz() as f32 / users.max(1.0)).max(1.0);
         for user in 0..by_user.rows() {
-            let range = by_user.offsets[user]..by_user.offsets[user + 1];
+            let range = matrix.offsets[user]..matrix.offsets[user + 1];
             let length = range.len() as f32;
             for at in range {
-                let frequency = by_item.columns(by_user.indices[at] as usize).len() as f32;
-                let confidence = self.scaling.of(by_user.values[at]);
+                let frequency = by_item.columns(matrix.indices[at] as usize).len() as f32;
+                let confidence = self.scaling.of(matrix.values[at]);
                 matrix.values[at] = match self.measure {
                     Measure::Cosine => confidence,
                     Measure::Jaccard | Measure::Llr => 1.0,
@@ -78,6 +80,7 @@ impl ItemKnn {
     /// Finds each item's neighbours in a users × items (or orders × items) matrix. O(Σ row lengths²).
     pub fn neighbours(&self, by_user: &Csr, by_item: &Csr) -> Result<Neighbours> {
         hyperparameter("neighbours", self.neighbours, 1..=100_000)?;
+        hyperparameter("longest", self.longest, 2..=usize::MAX)?;
         hyperparameter("shrink", self.shrink, 0.0..=f32::MAX)?;
         let rows = self.weighted(by_user, by_item);
         let columns = rows.transposed(by_item.rows());

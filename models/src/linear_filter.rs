@@ -20,19 +20,22 @@ pub struct LinearFilter {
     pub neighbours: usize,
     /// β from 0 to 1: how much popular items are damped.
     pub popularity: f32,
+    /// Items of a shopper that count, 2 or more: of a longer history as many, drawn evenly. Bounds what one robot can cost.
+    pub longest: usize,
     /// Confidence from summed event weights.
     pub scaling: Scaling,
 }
 
 impl Default for LinearFilter {
     fn default() -> Self {
-        Self { neighbours: 1000, popularity: 0.0, scaling: Scaling::Log }
+        Self { neighbours: 1000, popularity: 0.0, longest: 2000, scaling: Scaling::Log }
     }
 }
 
 impl LinearFilter {
     pub(crate) fn validate(&self) -> Result<()> {
         hyperparameter("neighbours", self.neighbours, 1..=100_000)?;
+        hyperparameter("longest", self.longest, 2..=usize::MAX)?;
         hyperparameter("popularity", self.popularity, 0.0..=1.0)
     }
 }
@@ -46,9 +49,10 @@ impl Fit for LinearFilter {
         if data.nnz() == 0 {
             return Err(ModelError::NothingToLearn { model: "linear-filter", why: "no user has a positive interaction".into() });
         }
-        let (users, items) = (degrees(&data.by_user, self.scaling), degrees(&data.by_item, self.scaling));
         // Half of each user's degree on either side of the product.
-        let mut by_user = data.by_user.clone();
+        let mut by_user = data.by_user.capped(self.longest);
+        let users = degrees(&by_user, self.scaling);
+        let items = degrees(&by_user.transposed(data.items()), self.scaling);
         for (user, degree) in users.iter().enumerate() {
             for at in by_user.offsets[user]..by_user.offsets[user + 1] {
                 by_user.values[at] = self.scaling.of(by_user.values[at]) / degree.sqrt();
@@ -57,7 +61,7 @@ impl Fit for LinearFilter {
         let by_item = by_user.transposed(data.items());
         let damped: Vec<f32> = items.iter().map(|degree| degree.max(f32::MIN_POSITIVE).powf(-self.popularity)).collect();
         let neighbours = from_co_occurrence(&by_user, &by_item, self.neighbours, |i, j, pair: Pair| {
-            pair.product / items[i as usize] * damped[j as usize]
+            pair.product / items[i as usize].max(f32::MIN_POSITIVE) * damped[j as usize]
         });
         watch.step("linear-filter", 1, 1);
         Ok(ItemItemModel::linear_filter(neighbours, self.scaling))

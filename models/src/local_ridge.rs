@@ -26,13 +26,15 @@ pub struct LocalRidge {
     pub l2: f32,
     /// From 0 to 1: how much a user of n items counts less, n^-length.
     pub length: f32,
+    /// Items of a shopper that count, 2 or more: of a longer history as many, drawn evenly. Bounds what one robot can cost.
+    pub longest: usize,
     /// Confidence from summed event weights.
     pub scaling: Scaling,
 }
 
 impl Default for LocalRidge {
     fn default() -> Self {
-        Self { neighbours: 100, l2: 20.0, length: 0.5, scaling: Scaling::Log }
+        Self { neighbours: 100, l2: 20.0, length: 0.5, longest: 2000, scaling: Scaling::Log }
     }
 }
 
@@ -50,6 +52,7 @@ struct Scratch {
 impl LocalRidge {
     pub(crate) fn validate(&self) -> Result<()> {
         hyperparameter("neighbours", self.neighbours, 1..=2000)?;
+        hyperparameter("longest", self.longest, 2..=usize::MAX)?;
         hyperparameter("l2", self.l2, 1e-3..=f32::MAX)?;
         hyperparameter("length", self.length, 0.0..=1.0)
     }
@@ -118,7 +121,7 @@ impl Fit for LocalRidge {
         if data.nnz() == 0 {
             return Err(ModelError::NothingToLearn { model: "local-ridge", why: "no user has a positive interaction".into() });
         }
-        let by_user = weighted(&data.by_user, self.scaling, self.length);
+        let by_user = weighted(data.by_user.capped(self.longest), self.scaling, self.length);
         let by_item = by_user.transposed(data.items());
         let diagonal: Vec<f32> =
             (0..data.items()).map(|item| by_item.row(item).1.iter().map(|value| value * value).sum()).collect();
@@ -146,10 +149,9 @@ impl Fit for LocalRidge {
 }
 
 /// Confidences, each user's divided by n^(length / 2), so that a pair of the user's items counts n^-length.
-pub(crate) fn weighted(by_user: &Csr, scaling: Scaling, length: f32) -> Csr {
-    let mut matrix = by_user.clone();
-    for user in 0..by_user.rows() {
-        let range = by_user.offsets[user]..by_user.offsets[user + 1];
+pub(crate) fn weighted(mut matrix: Csr, scaling: Scaling, length: f32) -> Csr {
+    for user in 0..matrix.rows() {
+        let range = matrix.offsets[user]..matrix.offsets[user + 1];
         let damp = (range.len().max(1) as f32).powf(-0.5 * length);
         matrix.values[range].iter_mut().for_each(|value| *value = scaling.of(*value) * damp);
     }

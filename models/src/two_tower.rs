@@ -674,7 +674,9 @@ impl<'a> Trainer<'a> {
     /// Of the data and the hyperparameters, the same for a fit that goes on.
     fn identity(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(serde_json::to_string(self.tower).unwrap_or_default().as_bytes());
+        // A fit of more epochs may go on from one of fewer.
+        let tower = TwoTower { epochs: 0, ..self.tower.clone() };
+        hasher.update(serde_json::to_string(&tower).unwrap_or_default().as_bytes());
         hasher.update(bytemuck::cast_slice(&self.data.by_user.indices));
         hasher.update(bytemuck::cast_slice(&self.confidence));
         hasher.update(bytemuck::cast_slice(&self.owner));
@@ -712,6 +714,9 @@ impl<'a> Trainer<'a> {
             Ok((progress, tables))
         };
         match read() {
+            Ok((progress, _)) if self.tower.epochs > 0 && progress[0] > self.tower.epochs as u64 => {
+                watch.say("two-tower: starts anew, the checkpoint is past the epochs asked for");
+            }
             Ok((progress, tables)) => {
                 let mut tables = tables.iter();
                 for table in [&mut self.items, &mut self.users, &mut self.dense] {
@@ -885,5 +890,67 @@ impl Recommend for TwoTowerModel {
             tensors.push(Tensor::f32(name, &[values.len() / depth, depth], values));
         }
         tensors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three users with two items each, and one item that nobody has.
+    fn interactions() -> Interactions {
+        let triples = vec![(0, 0, 1.0), (0, 1, 3.0), (1, 1, 1.0), (1, 2, 2.0), (2, 0, 1.0), (2, 3, 1.0)];
+        let turned = triples.iter().map(|&(user, item, value)| (item, user, value)).collect();
+        Interactions { by_user: Csr::from_triples(3, triples), by_item: Csr::from_triples(5, turned), rows_are_orders: false }
+    }
+
+    #[test]
+    fn slopes_are_those_of_the_loss() {
+        let data = interactions();
+        let log = aisle_data::EventLog::default();
+        let (orders, catalog) = (aisle_data::Orders::of(&log), aisle_data::Catalog::unknown(5));
+        let training = Training { log: &log, interactions: &data, orders: &orders, catalog: &catalog, users: &[] };
+        for (loss, hard) in [(Loss::Softmax, 0), (Loss::CosineContrastive, 0), (Loss::Bpr, 0), (Loss::Bpr, 1), (Loss::Softmax, 2)] {
+            let tower = TwoTower {
+                factors: 4,
+                loss,
+                hard,
+                margin: -0.2,
+                negative_weight: 2.0,
+                temperature: 0.5,
+                negatives: 6,
+                hidden: 3,
+                epochs: 1,
+                ..TwoTower::default()
+            };
+            let mut trainer = Trainer::new(&tower, &training, &()).unwrap();
+            // Outward layers start at zero, where the slopes of the inward ones vanish.
+            trainer.dense = Table::random((trainer.dense.values.len() / 4, 4), 0.3, 5);
+            trainer.items = Table::random((5, 4), 0.5, 6);
+            trainer.users = Table::random((3, 4), 0.5, 7);
+            let pairs: Vec<u32> = (0..6).collect();
+            let batch = trainer.batch(&pairs, &mut SplitMix(1));
+            let cpu = candle_core::Device::Cpu;
+            let found = trainer.slopes(&pairs, &batch, &cpu).unwrap();
+            const STEP: f32 = 1e-3;
+            for at in 0..trainer.dense.values.len() {
+                let mut at_offset = |offset: f32| {
+                    let before = trainer.dense.values[at];
+                    trainer.dense.values[at] += offset;
+                    let loss = trainer.slopes(&pairs, &batch, &cpu).unwrap().loss;
+                    trainer.dense.values[at] = before;
+                    loss
+                };
+                let slope = (at_offset(STEP) - at_offset(-STEP)) / f64::from(2.0 * STEP);
+                assert!((slope - f64::from(found.dense[at])).abs() < 2e-3, "{loss:?} {hard} {at}: {slope} {}", found.dense[at]);
+            }
+        }
+    }
+
+    #[test]
+    fn common_numbers_of_two_lists() {
+        let mut found = Vec::new();
+        both(&[1, 4, 5, 9], &[0, 1, 5, 8, 9, 11], |at| found.push(at));
+        assert_eq!(found, [1, 2, 4]);
     }
 }

@@ -4,8 +4,8 @@
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, ReadReport};
 use aisle_models::{
     Als, Bitmap, Blend, Bundle, Complements, Ease, Eligible, Fit, ForCart, ForItem, ForUser, Found, History, Hyperparameters,
-    ItemFilter, ItemKnn, LinearFilter, LocalRidge, LowPass, Measure, ModelError, Personal, Popular, Recommend, Registry, Rung,
-    Scaling, Training, Upsell,
+    ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure, ModelError, Personal, Popular, Recommend, Registry,
+    Rung, Scaling, Training, TwoTower, Upsell,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -82,6 +82,10 @@ fn local_ridge() -> LocalRidge {
     LocalRidge { neighbours: 30, l2: 5.0, ..LocalRidge::default() }
 }
 
+fn two_tower() -> TwoTower {
+    TwoTower { factors: 8, epochs: 30, batch: 64, negatives: 16, hidden: 4, ..TwoTower::default() }
+}
+
 fn blend() -> Blend {
     let members = vec![Personal::LowPass(low_pass()), Personal::LocalRidge(local_ridge())];
     Blend { members, weights: vec![1.0, 0.5], split: "validation".into(), candidates: 20 }
@@ -96,7 +100,9 @@ fn all(made: &Made) -> Vec<(String, Box<dyn Recommend>)> {
     ];
     let vectors = [als(), Als { factors: 40, ..als() }].map(Personal::Als).into_iter().chain([Personal::LowPass(low_pass())]);
     let rows = [Personal::LocalRidge(local_ridge()), Personal::Ease(Ease { l2: 5.0, ..Ease::default() })];
-    for personal in vectors.chain(rows).chain([Personal::Blend(blend())]) {
+    let towers =
+        [Loss::Softmax, Loss::CosineContrastive, Loss::Bpr].map(|loss| Personal::TwoTower(TwoTower { loss, ..two_tower() }));
+    for personal in vectors.chain(rows).chain(towers).chain([Personal::Blend(blend())]) {
         models.push((format!("{personal:?}"), personal.fit(&training, &()).unwrap()));
     }
     for measure in [Measure::Cosine, Measure::Bm25, Measure::TfIdf, Measure::Jaccard, Measure::Llr] {

@@ -7,7 +7,7 @@ use aisle_models::Registry;
 use aisle_proto::recommendation_service_client::RecommendationServiceClient;
 use aisle_proto::{CrossSellRequest, Money, RecommendForUserRequest, RecommendResponse, SimilarItemsRequest, UpsellRequest};
 use aisle_serve::{Config, Running, shutdown};
-use aisle_train::evaluate::{self, Ask, Lines, Parts};
+use aisle_train::evaluate::{self, Ask, AskPersonal, Lines, Parts};
 use aisle_train::fit::{Target, fit};
 use aisle_train::settings::Settings;
 use aisle_train::{inspect, report::seconds};
@@ -98,7 +98,7 @@ fn main() -> Result<()> {
     heading("Learned on the past, measured on the future");
     let (train, test) = "time:0.9".parse::<Split>()?.apply(&data.log)?;
     let parts = Parts { train: Dataset { log: train, ..data.clone() }, test, split: "the last tenth of the events".into() };
-    print!("{}", evaluate::personal(&parts, &settings, &[settings.algorithm], 20)?.render());
+    print!("{}", evaluate::personal(&parts, &settings, &[settings.algorithm], AskPersonal { k: 20, repeats: false })?.render());
     println!();
     print!("{}", evaluate::cross_sell(&parts, &settings, &[], Ask { k: 10, lines: Lines::One })?.render());
 

@@ -1,11 +1,11 @@
 //! The command line: arguments as typed, and the call of what they mean.
 
 use crate::batch::{self, Job};
-use crate::evaluate::{self, Lines, Parts, Task};
+use crate::evaluate::{self, AskPersonal, Lines, Parts, Task};
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
 use crate::{inspect, leakage, tune, versions};
-use aisle_data::{Dataset, Generator, Inspection, Split, Tables};
+use aisle_data::{Dataset, Fold, Generator, Inspection, Split, Tables, moment_of};
 use aisle_models::{Device, Registry};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -56,12 +56,15 @@ enum Command {
         /// The test log.
         #[arg(long, requires = "train")]
         test: Option<String>,
-        /// A log to split; needs --split.
-        #[arg(long, requires = "split", env = "AISLE_EVENTS")]
+        /// A log to split; needs --split or --folds.
+        #[arg(long, env = "AISLE_EVENTS")]
         events: Option<String>,
         /// How to split: time:0.9, time:2017-11-12, time:2017-11-12..2017-11-26, last-order, validation.
         #[arg(long)]
         split: Option<String>,
+        /// Cross-validate in time instead: so many windows at the log's end, each tested by what was learned from all before it.
+        #[arg(long, value_name = "N", conflicts_with = "split", requires = "events", value_parser = clap::value_parser!(u32).range(2..=50))]
+        folds: Option<u32>,
         /// The catalogue.
         #[arg(long, env = "AISLE_ITEMS")]
         items: Option<String>,
@@ -81,6 +84,9 @@ enum Command {
         /// Answers per question.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         k: u32,
+        /// With --task personal: also ask for what the shopper had before, and allow it as an answer.
+        #[arg(long)]
+        repeats: bool,
         /// Measure although the test part was found to leak into the training part.
         #[arg(long)]
         allow_leaks: bool,
@@ -301,37 +307,80 @@ pub fn run(cli: Cli) -> Result<()> {
             let target = Target { registry: Registry::new(model.registry), model: model.model, alias };
             println!("{}", fit::fit(&data, &settings, &target, measure.as_deref())?);
         }
-        Command::Evaluate { train, test, events, split, items, users, settings, run, task, lines, k, allow_leaks, json, html } => {
+        Command::Evaluate {
+            train,
+            test,
+            events,
+            split,
+            folds,
+            items,
+            users,
+            settings,
+            run,
+            task,
+            lines,
+            k,
+            repeats,
+            allow_leaks,
+            json,
+            html,
+        } => {
             use_threads(run.threads)?;
             let named = settings.algorithm.clone();
             let settings = Settings { device: run.device, ..settings.read_first()? };
             let config = settings.data();
             let read = |events: &str| Dataset::read(&Tables { events, items: items.as_deref(), users: users.as_deref() }, &config);
-            let parts = match (train, test, events, split) {
-                (Some(train), Some(test), None, None) => {
+            let parts = match (train, test, events, split, folds) {
+                (Some(train), Some(test), None, None, None) => {
                     let split = format!("{} → {}", name_of(&train), name_of(&test));
-                    Parts { train: read(&train)?, test: read(&test)?.log, split }
+                    vec![Parts { train: read(&train)?, test: read(&test)?.log, split }]
                 }
-                (None, None, Some(events), Some(split)) => {
+                (None, None, Some(events), Some(split), None) => {
                     let data = read(&events)?;
                     let (train, test) = split.parse::<Split>()?.apply(&data.log)?;
-                    Parts { train: Dataset { log: train, ..data }, test, split: format!("{} split by {split}", name_of(&events)) }
+                    vec![Parts {
+                        train: Dataset { log: train, ..data },
+                        test,
+                        split: format!("{} split by {split}", name_of(&events)),
+                    }]
                 }
-                _ => bail!("evaluate needs --train and --test, or --events and --split"),
+                (None, None, Some(events), None, Some(count)) => {
+                    let data = read(&events)?;
+                    let part = |fold: Fold| {
+                        let split = format!("{} to {}", moment_of(fold.window.0), moment_of(fold.window.1 - 1));
+                        Parts { train: Dataset { log: fold.train, ..data.clone() }, test: fold.test, split }
+                    };
+                    aisle_data::folds(&data.log, count as usize)?.into_iter().map(part).collect()
+                }
+                _ => bail!("evaluate needs --train and --test, or --events with --split or --folds"),
             };
-            let findings = leakage::find(&parts, task);
-            eprint!("{}", leakage::render(&findings));
-            if !allow_leaks && findings.iter().any(|finding| finding.leak) {
-                bail!(
-                    "the test part leaks into the training part, so figures would be wrong: split by time, or pass --allow-leaks"
-                );
+            for parts in &parts {
+                let findings = leakage::find(parts, task);
+                eprint!("{}", leakage::render(&findings));
+                if !allow_leaks && findings.iter().any(|finding| finding.leak) {
+                    bail!(
+                        "the test part leaks into the training part, so figures would be wrong: split by time, or pass --allow-leaks"
+                    );
+                }
             }
             let k = k as usize;
-            let evaluation = match task {
-                Task::Personal if named.is_empty() => evaluate::personal(&parts, &settings, &[settings.algorithm], k)?,
-                Task::Personal => evaluate::personal(&parts, &settings, &named, k)?,
-                Task::CrossSell => evaluate::cross_sell(&parts, &settings, &named, evaluate::Ask { k, lines })?,
-                Task::Upsell => evaluate::upsell(&parts, &settings, k)?,
+            let algorithms = if named.is_empty() { vec![settings.algorithm] } else { named.clone() };
+            let measure = |parts: &Parts| match task {
+                Task::Personal => evaluate::personal(parts, &settings, &algorithms, AskPersonal { k, repeats }),
+                Task::CrossSell => evaluate::cross_sell(parts, &settings, &named, evaluate::Ask { k, lines }),
+                Task::Upsell => evaluate::upsell(parts, &settings, k),
+            };
+            let evaluation = match parts.as_slice() {
+                [one] => measure(one)?,
+                folds => {
+                    let measured = folds.iter().map(|parts| Ok((parts.split.clone(), measure(parts)?))).collect::<Result<_>>()?;
+                    let mut pooled = evaluate::Evaluation::pooled(measured).context("no fold was measured")?;
+                    pooled.headline = format!(
+                        "{} folds in time: what was learned before each window is asked about the window; means over all questions, seconds and coverage by fold",
+                        folds.len()
+                    );
+                    pooled
+                }
             };
             print!("{}", evaluation.render());
             if let Some(path) = json {

@@ -1,6 +1,6 @@
 //! `aisle-train fit`: from a log to a published version.
 
-use crate::evaluate::{self, Parts};
+use crate::evaluate::{self, AskPersonal, Parts};
 use crate::progress::Progress;
 use crate::report::{bytes, count, peak_rss, seconds};
 use crate::settings::Settings;
@@ -121,7 +121,7 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
     if let Some(split) = measure {
         let (train, test) = split.parse::<Split>()?.apply(&data.log)?;
         let parts = Parts { train: Dataset { log: train, ..data.clone() }, test, split: split.into() };
-        let evaluation = evaluate::personal(&parts, settings, &[settings.algorithm], 20)?;
+        let evaluation = evaluate::personal(&parts, settings, &[settings.algorithm], AskPersonal { k: 20, repeats: false })?;
         eprintln!("{}", evaluation.render());
         if let Some(row) = evaluation.rows.first() {
             metrics.extend(row.measured.means());

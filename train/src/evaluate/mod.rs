@@ -9,7 +9,7 @@ mod slices;
 mod upsell;
 
 pub use cross_sell::{Ask, Lines, cross_sell};
-pub use personal::{personal, personal_alone};
+pub use personal::{AskPersonal, personal, personal_alone};
 pub use upsell::upsell;
 
 use crate::report::{count, peak_rss, seconds, table};
@@ -84,7 +84,7 @@ pub struct Evaluation {
     /// Users, items and interactions of the training part.
     pub sizes: (usize, usize, usize),
     /// Checks that the task makes beside the metrics, as (what, how many, of how many).
-    pub checks: Vec<(&'static str, usize, usize)>,
+    pub checks: Vec<(String, usize, usize)>,
 }
 
 /// The hyperparameters of an algorithm, without the enum's name around them.
@@ -122,6 +122,55 @@ fn relevant(test: &EventLog, users: &IdMap, items: &IdMap) -> (BTreeMap<u32, Vec
 }
 
 impl Evaluation {
+    /// Several evaluations of the same algorithms as one: questions together, intervals drawn by shopper across all, figures that are not
+    /// means of questions and seconds averaged. Their slices are the parts.
+    pub fn pooled(parts: Vec<(String, Evaluation)>) -> Option<Self> {
+        let count = parts.len() as f64;
+        let slice = |name: &str, row: &Row| {
+            let mean = |metric: &str| {
+                let values = row.measured.values(metric).unwrap_or_default();
+                values.iter().sum::<f64>() / values.len().max(1) as f64
+            };
+            Reached { slice: name.into(), questions: row.measured.queries.len(), recall: mean("recall"), ndcg: mean("ndcg") }
+        };
+        let mut parts = parts.into_iter();
+        let (name, mut pooled) = parts.next()?;
+        for row in &mut pooled.rows {
+            row.slices = vec![slice(&name, row)];
+        }
+        for (name, part) in parts {
+            for (row, added) in pooled.rows.iter_mut().zip(part.rows) {
+                row.slices.push(slice(&name, &added));
+                row.measured.queries.extend(added.measured.queries);
+                row.measured.groups.extend(added.measured.groups);
+                row.measured.coverage += added.measured.coverage;
+                row.measured.novelty += added.measured.novelty;
+                row.measured.gini += added.measured.gini;
+                row.measured.diversity = row.measured.diversity.zip(added.measured.diversity).map(|(a, b)| a + b);
+                row.fit_seconds += added.fit_seconds;
+                row.epoch_seconds = row.epoch_seconds.zip(added.epoch_seconds).map(|(a, b)| a + b);
+                row.evaluate_seconds += added.evaluate_seconds;
+            }
+            for (check, added) in pooled.checks.iter_mut().zip(part.checks) {
+                check.1 += added.1;
+                check.2 += added.2;
+            }
+            pooled.sizes = part.sizes;
+        }
+        for row in &mut pooled.rows {
+            let measured = &mut row.measured;
+            for figure in
+                [&mut measured.coverage, &mut measured.novelty, &mut measured.gini].into_iter().chain(&mut measured.diversity)
+            {
+                *figure /= count;
+            }
+            for seconds in [&mut row.fit_seconds, &mut row.evaluate_seconds].into_iter().chain(&mut row.epoch_seconds) {
+                *seconds /= count;
+            }
+        }
+        Some(pooled)
+    }
+
     fn k(&self) -> usize {
         self.rows.first().map_or(0, |row| row.measured.k)
     }

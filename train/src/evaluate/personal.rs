@@ -10,6 +10,15 @@ use aisle_models::{Bitmap, Device, Eligible, Fit, History, Personal, Recommend, 
 use anyhow::{Result, bail};
 use std::time::Instant;
 
+/// How the task personal is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct AskPersonal {
+    /// Answers per question.
+    pub k: usize,
+    /// Whether what the shopper had before may be answered, and is asked for.
+    pub repeats: bool,
+}
+
 /// Times the iterations of a fit while showing them.
 struct Timed<'a> {
     progress: &'a Progress,
@@ -47,24 +56,26 @@ fn fit(personal: &Personal, training: &Training, progress: &Progress) -> Result<
 }
 
 /// Personal: for each shopper with a past and a future, all items the training part holds are ranked, those of the shopper's
-/// past left out; relevant is what the shopper bought (in a log without purchases: did) in the test part and not before.
-pub fn personal(parts: &Parts, settings: &Settings, asked: &[Algorithm], k: usize) -> Result<Evaluation> {
+/// past left out; relevant is what the shopper bought (in a log without purchases: did) in the test part and not before. With
+/// `repeats` nothing is left out, neither of the ranking nor of what is relevant.
+pub fn personal(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: AskPersonal) -> Result<Evaluation> {
     let mut algorithms = asked.to_vec();
     for baseline in [Algorithm::Popular, Algorithm::ItemKnn] {
         if !algorithms.contains(&baseline) {
             algorithms.push(baseline);
         }
     }
-    measure_personal(parts, settings, &algorithms, k)
+    measure_personal(parts, settings, &algorithms, ask)
 }
 
 /// As [`personal`], one algorithm without its baselines.
 pub fn personal_alone(parts: &Parts, settings: &Settings, algorithm: Algorithm, k: usize) -> Result<Row> {
-    let mut evaluation = measure_personal(parts, settings, &[algorithm], k)?;
+    let mut evaluation = measure_personal(parts, settings, &[algorithm], AskPersonal { k, repeats: false })?;
     Ok(evaluation.rows.remove(0))
 }
 
-fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm], k: usize) -> Result<Evaluation> {
+fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm], ask: AskPersonal) -> Result<Evaluation> {
+    let AskPersonal { k, repeats: again } = ask;
     let log = parts.train.log.with_min_users(settings.clean.min_users_per_item);
     let interactions = Interactions::of(&log);
     if interactions.rows_are_orders {
@@ -89,8 +100,9 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
             continue;
         }
         let before = items.len();
-        let new: Vec<u32> = items.into_iter().filter(|item| past.binary_search(item).is_err()).collect();
+        let new: Vec<u32> = items.iter().copied().filter(|item| past.binary_search(item).is_err()).collect();
         repeats += before - new.len();
+        let new = if again { items } else { new };
         if !new.is_empty() {
             questions.push((user, new));
         }
@@ -111,11 +123,15 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
         users: interactions.users(),
         categories: &categories,
     };
-    let slices = slices::of(&questions, &interactions, &parts.train.catalog);
+    let mut slices = slices::of(&questions, &interactions, &parts.train.catalog);
+    if again {
+        slices.extend(slices::repeats(&questions, &interactions));
+    }
     let relevant: Vec<&[u32]> = questions.iter().map(|(_, items)| items.as_slice()).collect();
 
     let progress = Progress::of(settings.device, None);
     let mut rows = Vec::new();
+    let mut checks = Vec::new();
     for &algorithm in algorithms {
         let began = Instant::now();
         let chosen = settings.personal(algorithm).resolved(&training, &progress)?;
@@ -131,14 +147,28 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
                     History { items, values, user: Some(user) }
                 })
                 .collect();
-            let eligible: Vec<Eligible> = histories.iter().map(|history| Eligible::without(&candidates, history.items)).collect();
+            let eligible: Vec<Eligible> =
+                histories.iter().map(|history| Eligible::without(&candidates, if again { &[] } else { history.items })).collect();
             answers.extend(model.recommend_batch(&histories, k, &eligible));
             progress.step(algorithm.name(), answers.len(), questions.len());
         }
         progress.clear();
         // What other algorithms report as steps are blocks of items.
         let epoch_seconds = epoch_seconds.filter(|_| matches!(algorithm, Algorithm::Als | Algorithm::LowPass));
-        let measured = Measured::of(&answers, &relevant, k, population);
+        let users: Vec<u32> = questions.iter().map(|(user, _)| *user).collect();
+        let measured = Measured::of(&answers, &relevant, k, population).grouped(users);
+        if again {
+            let had = |(answer, (user, _)): (&Vec<Scored>, &(u32, Vec<u32>))| {
+                let past = interactions.by_user.columns(*user as usize);
+                answer.iter().filter(|scored| past.binary_search(&scored.item).is_ok()).count()
+            };
+            let had = answers.iter().zip(&questions).map(had).sum();
+            checks.push((
+                format!("answers of {} that the shopper had before", algorithm.name()),
+                had,
+                answers.iter().map(Vec::len).sum(),
+            ));
+        }
         let evaluate_seconds = began.elapsed().as_secs_f64();
         rows.push(Row {
             name: algorithm.name().into(),
@@ -151,19 +181,27 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
         });
     }
     let mut headline = format!(
-        "personal, {}: {} shoppers measured, {} items ranked in full, what the shopper had before left out",
+        "personal, {}: {} shoppers measured, {} items ranked in full, what the shopper had before {}",
         parts.split,
         count(questions.len() as u64),
         count(population.candidates as u64),
+        if again { "included" } else { "left out" },
     );
     for (number, what) in [
         (strangers + newcomers, "shoppers of the test part have no past and are not measured"),
-        (repeats, "test items were repeats and are not asked for"),
+        (
+            repeats,
+            if again {
+                "test items are repeats"
+            } else {
+                "test items were repeats and are not asked for (--repeats asks for them)"
+            },
+        ),
     ] {
         if number > 0 {
             headline += &format!("\n  {} {what}", count(number as u64));
         }
     }
     let sizes = (interactions.users(), population.candidates, interactions.nnz());
-    Ok(Evaluation { headline, metric: "ndcg", rows, sizes, checks: Vec::new() })
+    Ok(Evaluation { headline, metric: "ndcg", rows, sizes, checks })
 }

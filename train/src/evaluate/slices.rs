@@ -59,6 +59,20 @@ pub fn of(questions: &[(u32, Vec<u32>)], interactions: &Interactions, catalog: &
     slices
 }
 
+/// What the shopper had before, and what is new to them.
+pub fn repeats(questions: &[(u32, Vec<u32>)], interactions: &Interactions) -> [Slice; 2] {
+    [("repeats", true), ("new to the shopper", false)].map(|(name, repeated)| Slice {
+        name: name.into(),
+        relevant: questions
+            .iter()
+            .map(|(user, items)| {
+                let past = interactions.by_user.columns(*user as usize);
+                items.iter().copied().filter(|item| past.binary_search(item).is_ok() == repeated).collect()
+            })
+            .collect(),
+    })
+}
+
 impl Slice {
     /// Means over the questions of the slice.
     pub fn reached(&self, answers: &[Vec<Scored>], k: usize) -> Reached {

@@ -126,9 +126,9 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
     );
     let sizes = (bundle.users.len(), population.candidates, bundle.manifest.counts.interactions);
     let checks = vec![
-        ("answers in the anchor's category", right_category, total),
-        ("answers in the price band", in_band, total),
-        ("answers available", available, total),
+        ("answers in the anchor's category".into(), right_category, total),
+        ("answers in the price band".into(), in_band, total),
+        ("answers available".into(), available, total),
     ];
     Ok(Evaluation { headline, metric: "recall", rows, sizes, checks })
 }
