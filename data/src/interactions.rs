@@ -214,11 +214,11 @@ mod tests {
             }
             prop_assert_eq!(matrix.by_item.transposed(7), matrix.by_user.clone());
             let capped = matrix.by_user.capped(2);
-            for user in 0..7 {
+            for (user, sums) in dense.iter().enumerate() {
                 let (all, (kept, values)) = (matrix.by_user.columns(user), capped.row(user));
                 prop_assert_eq!(kept.len(), all.len().min(2));
                 prop_assert!(kept.is_sorted() && kept.iter().all(|item| all.contains(item)));
-                prop_assert!(kept.iter().zip(values).all(|(&item, &value)| dense[user][item as usize] as f32 == value));
+                prop_assert!(kept.iter().zip(values).all(|(&item, &value)| sums[item as usize] as f32 == value));
             }
         }
     }

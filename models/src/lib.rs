@@ -14,6 +14,7 @@ mod bitmap;
 mod blend;
 mod bundle;
 mod complements;
+mod contrast;
 mod dense;
 mod device;
 mod ease;
