@@ -85,7 +85,7 @@ impl Texts {
             Texts::Same(text) => Some(text.as_str()),
             Texts::Text(array) if array.is_valid(row) => Some(array.value(row)),
             Texts::Int(array) if array.is_valid(row) => {
-                let _ = write!(buffer, "{}", array.value(row));
+                buffer.push_str(itoa::Buffer::new().format(array.value(row)));
                 Some(buffer.as_str())
             }
             Texts::Float(array) if array.is_valid(row) && !array.value(row).is_nan() => {

@@ -16,6 +16,8 @@ pub struct IdMap {
     ends: Vec<usize>,
     table: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// The row asked for last: events of a shopper and of an order stand together in most logs.
+    last: u32,
 }
 
 impl IdMap {
@@ -75,6 +77,14 @@ impl IdMap {
 
     /// The row of an id, which is added if it is new. O(1) amortised.
     pub fn intern(&mut self, id: &str) -> u32 {
+        if (self.last as usize) < self.ends.len() && self.id(self.last) == id {
+            return self.last;
+        }
+        self.last = self.find_or_add(id);
+        self.last
+    }
+
+    fn find_or_add(&mut self, id: &str) -> u32 {
         let hash = self.hasher.hash_one(id);
         if let Some(&row) = self.table.find(hash, |&row| self.id(row) == id) {
             return row;
@@ -82,7 +92,7 @@ impl IdMap {
         let row = self.ends.len() as u32;
         self.text.push_str(id);
         self.ends.push(self.text.len());
-        let Self { text, ends, table, hasher } = self;
+        let Self { text, ends, table, hasher, .. } = self;
         let id_of = |row: u32| {
             let row = row as usize;
             &text[if row == 0 { 0 } else { ends[row - 1] }..ends[row]]

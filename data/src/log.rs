@@ -64,6 +64,9 @@ pub struct ReadReport {
     pub zero_prices: u64,
 }
 
+/// Before the id of a session where it stands for an order.
+const SESSION: &str = "session\0";
+
 struct Fields {
     item: String,
     user: Option<String>,
@@ -178,6 +181,7 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
             let drops = drop_columns(&config.clean.drop_events, |column| Texts::of(file, batch, column))?;
             let (mut buffer, mut user_buffer, mut order_buffer, mut session_buffer) =
                 (String::new(), String::new(), String::new(), String::new());
+            let mut named = SESSION.to_string();
             for row in 0..batch.num_rows() {
                 report.rows += 1;
                 let at = first_row + row as u64;
@@ -275,7 +279,11 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
                 // A session may have the id of an order: sessions have a namespace of their own.
                 let order_row = match (order_id, session_id) {
                     (Some(id), _) => orders.intern(id),
-                    (None, Some(id)) => orders.intern(&format!("session\0{id}")),
+                    (None, Some(id)) => {
+                        named.truncate(SESSION.len());
+                        named.push_str(id);
+                        orders.intern(&named)
+                    }
                     (None, None) => NONE,
                 };
                 log.types[kind_number as usize].rows += 1;

@@ -12,7 +12,7 @@
 
 use crate::dense;
 use crate::index::{Eligible, Found};
-use crate::kernels::{LANES, Simd, add_rows, dot, dots, gather, gram, simd, solve, substitute};
+use crate::kernels::{LANES, Simd, add_rows, copy_rows, dot, dots, gather, gram, simd, solve, substitute};
 use crate::recommend::{Fit, History, Recommend, Training, Watch, hyperparameter, strongest};
 use crate::top_k::Scored;
 use crate::vectors::Vectors;
@@ -157,6 +157,11 @@ fn spectrum(values: &[f32], depth: usize, alpha: f32) -> Vec<f32> {
     sums.into_iter().map(|sum| alpha * sum as f32).collect()
 }
 
+/// A millionth of the largest part of a spectrum: a system with less on its diagonal would be rounding.
+fn least(spectrum: &[f32]) -> f32 {
+    spectrum.iter().fold(1e-12, |least, &value| least.max(1e-6 * value))
+}
+
 /// Scratch of one solve.
 #[derive(Default)]
 struct Scratch {
@@ -164,6 +169,7 @@ struct Scratch {
     columns: Vec<f32>,
     z: Vec<f32>,
     base: Vec<f32>,
+    weights: Vec<f32>,
 }
 
 thread_local! {
@@ -177,6 +183,8 @@ struct Against<'a> {
     factors: &'a [f32],
     /// Of the factors, times α₀.
     spectrum: &'a [f32],
+    /// What a diagonal holds at least, see [`least`].
+    least: f32,
     /// How the values of histories become confidences.
     scaling: Scaling,
     als: &'a Als,
@@ -200,16 +208,15 @@ impl Against<'_> {
             return true;
         }
         let penalty = self.als.penalty(history.items.len(), self.factors.len() / self.depth());
-        let least = self.spectrum.iter().fold(1e-12f32, |least, &value| least.max(1e-6 * value));
         scratch.base.clear();
-        scratch.base.extend(self.spectrum.iter().map(|&value| (value + penalty).max(least)));
+        scratch.base.extend(self.spectrum.iter().map(|&value| (value + penalty).max(self.least)));
         if self.dual(history) { self.solve_dual(history, scratch, out) } else { self.solve_primal(history, scratch, out) }
     }
 
     fn solve_dual(&self, history: History, scratch: &mut Scratch, out: &mut [f32]) -> bool {
         let (count, depth) = (history.items.len(), self.depth());
         let size = count.next_multiple_of(LANES);
-        let Scratch { matrix, columns, z, base: scales } = scratch;
+        let Scratch { matrix, columns, z, base: scales, .. } = scratch;
         scales.iter_mut().for_each(|value| *value = 1.0 / value.sqrt());
         columns.resize(depth * size, 0.0);
         gather(self.simd, self.factors, history.items, scales, columns);
@@ -234,22 +241,18 @@ impl Against<'_> {
         const BLOCK: usize = 96;
         let depth = self.depth();
         let width = depth.next_multiple_of(LANES);
-        let Scratch { matrix, columns: rows, z, base } = scratch;
+        let Scratch { matrix, columns: rows, z, base, weights } = scratch;
         matrix.clear();
         matrix.resize(width * width, 0.0);
         z.clear();
         z.resize(width, 0.0);
         for (items, values) in history.items.chunks(BLOCK).zip(history.values.chunks(BLOCK)) {
-            rows.clear();
-            for (&item, &value) in items.iter().zip(values) {
-                let root = self.scaling.of(value).sqrt();
-                let row = &self.factors[item as usize * depth..][..depth];
-                rows.extend(row.iter().map(|&y| root * y));
-                // The padding has no equation of its own: a one on its diagonal keeps it at zero.
-                rows.resize(rows.len().next_multiple_of(width), 0.0);
-                let added = &rows[rows.len() - width..];
-                z.iter_mut().zip(added).for_each(|(sum, &value)| *sum += root * value);
-            }
+            weights.clear();
+            weights.extend(values.iter().map(|&value| self.scaling.of(value)));
+            add_rows(self.simd, self.factors, items, weights, &mut z[..depth]);
+            weights.iter_mut().for_each(|weight| *weight = weight.sqrt());
+            rows.resize(items.len() * width, 0.0);
+            copy_rows(self.simd, self.factors, items, weights, (rows, depth));
             gram(self.simd, rows, rows, width, matrix);
         }
         for d in 0..width {
@@ -293,7 +296,14 @@ fn half_step(side: &mut Side, other: &mut Side, matrix: &Csr, als: &Als) -> bool
     }
     let spectrum = spectrum(&other.values, other.depth, als.alpha);
     // The matrix of a fit holds confidences already.
-    let against = Against { factors: &other.values, spectrum: &spectrum, scaling: Scaling::Linear, als, simd: simd() };
+    let against = Against {
+        factors: &other.values,
+        spectrum: &spectrum,
+        least: least(&spectrum),
+        scaling: Scaling::Linear,
+        als,
+        simd: simd(),
+    };
     side.values
         .par_chunks_mut(side.depth)
         .enumerate()
@@ -376,7 +386,14 @@ impl AlsModel {
     }
 
     fn against(&self) -> Against<'_> {
-        Against { factors: &self.vectors.values, spectrum: &self.spectrum, scaling: self.als.scaling, als: &self.als, simd: simd() }
+        Against {
+            factors: &self.vectors.values,
+            spectrum: &self.spectrum,
+            least: least(&self.spectrum),
+            scaling: self.als.scaling,
+            als: &self.als,
+            simd: simd(),
+        }
     }
 
     /// The stored vector of a user.

@@ -303,6 +303,21 @@ fn add_rows_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32],
 }
 
 #[inline(always)]
+fn copy_rows_body<const FMA: bool, const WIDE: bool>(
+    rows: &[f32],
+    which: &[u32],
+    scales: &[f32],
+    (out, depth): (&mut [f32], usize),
+) {
+    let width = out.len() / which.len().max(1);
+    for ((&row, &scale), out) in which.iter().zip(scales).zip(out.chunks_exact_mut(width)) {
+        let (own, padding) = out.split_at_mut(depth);
+        own.iter_mut().zip(&rows[row as usize * depth..][..depth]).for_each(|(target, &value)| *target = scale * value);
+        padding.fill(0.0);
+    }
+}
+
+#[inline(always)]
 fn gather_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], scales: &[f32], out: &mut [f32]) {
     let depth = scales.len();
     let width = out.len() / depth;
@@ -391,6 +406,11 @@ dispatch! {
 dispatch! {
     /// `out += Σ weights[n] · rows[which[n]]`, rows as long as `out`.
     add_rows, add_rows_body, (rows: &[f32], which: &[u32], weights: &[f32], out: &mut [f32])
+}
+dispatch! {
+    /// Rows of length `depth` chosen by `which`, each scaled: `out[n] = scales[n] · rows[which[n]]`, padded with zeros to whatever length
+    /// the rows of `out` have.
+    copy_rows, copy_rows_body, (rows: &[f32], which: &[u32], scales: &[f32], out: (&mut [f32], usize))
 }
 dispatch! {
     /// Rows chosen by `which`, scaled by dimension, as columns: `out[d][n] = scales[d] · rows[which[n]][d]`. `out` holds whole lanes;
