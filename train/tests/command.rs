@@ -296,3 +296,88 @@ fn a_generated_shop_is_read_and_has_structure() {
     assert!(popular["interval_95"][0].as_f64().unwrap() > 0.0, "{popular}");
     assert!(fail(at, &["generate", "--out", "c", "--events", "0"]).contains("events = 0"));
 }
+
+#[test]
+fn folds_in_time_are_pooled_and_repeats_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    succeed(at, &["generate", "--out", "a", "--events", "60000", "--users", "600", "--items", "300"]);
+    let evaluate = ["evaluate", "--events", "a/events.parquet", "--algorithm", "popular", "--json", "out.json"];
+    let text = succeed(at, &[&evaluate[..], &["--folds", "3"]].concat());
+    assert!(text.contains("3 folds in time"), "{text}");
+    let read = || -> serde_json::Value { serde_json::from_slice(&std::fs::read(at.join("out.json")).unwrap()).unwrap() };
+    let json = read();
+    let slices = json["slices"].as_array().unwrap();
+    let asked: u64 = slices.iter().map(|slice| slice["questions"].as_u64().unwrap()).sum();
+    assert_eq!((slices.len(), asked), (3, json["queries"].as_u64().unwrap()));
+    // The mean over all questions is the mean of the folds, weighed by their questions.
+    let weighed: f64 = slices.iter().map(|slice| slice["ndcg"].as_f64().unwrap() * slice["questions"].as_f64().unwrap()).sum();
+    assert!((weighed / asked as f64 - json["metrics"]["ndcg@20"].as_f64().unwrap()).abs() < 1e-12);
+    let text = succeed(at, &[&evaluate[..], &["--split", "time:0.9", "--repeats"]].concat());
+    assert!(text.contains("new to the shopper") && text.contains("answers of popular that the shopper had before"), "{text}");
+    let json = read();
+    assert!(json["checks"][0]["good"].as_u64().unwrap() > 0, "{json}");
+    assert!(fail(at, &["evaluate", "--events", "a/events.parquet"]).contains("--split or --folds"));
+    assert!(fail(at, &[&evaluate[..], &["--folds", "1"]].concat()).contains("2..=50"));
+}
+
+/// A fit of two towers on a generated shop, of many epochs.
+const TOWERS: [&str; 22] = [
+    "fit",
+    "--events",
+    "a/events.parquet",
+    "--items",
+    "a/items.parquet",
+    "--model",
+    "shop",
+    "--algorithm",
+    "two-tower",
+    "--set",
+    "epochs=12",
+    "--set",
+    "batch=256",
+    "--set",
+    "negatives=64",
+    "--set",
+    "factors=16",
+    "--set",
+    "item_features=[\"category\"]",
+    "--registry",
+    "registry",
+    "--threads",
+];
+
+#[test]
+fn an_interrupt_leaves_a_checkpoint_and_the_next_fit_ends_where_one_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    succeed(at, &["generate", "--out", "a", "--events", "20000", "--users", "300", "--items", "200"]);
+    let fit = [&TOWERS[..], &["2"]].concat();
+    let mut child = aisle(at, &fit).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let checkpoints = at.join("registry/shop/.checkpoints");
+    let kept = || {
+        std::fs::read_dir(&checkpoints)
+            .is_ok_and(|entries| entries.flatten().any(|entry| entry.path().extension().is_some_and(|end| end == "safetensors")))
+    };
+    while !kept() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(!child.wait().unwrap().success() && kept() && versions(at).is_empty(), "interrupted, and nothing but a checkpoint");
+
+    let output = run(at, &fit);
+    let said = String::from_utf8_lossy(&output.stderr).to_string();
+    assert!(output.status.success() && said.contains("goes on after epoch"), "{said}");
+    assert!(!checkpoints.exists(), "a published fit needs no checkpoint");
+    // The same bytes as without an interruption, on another number of threads.
+    let straight = [&TOWERS[..20], &["other", "--threads", "1"]].concat();
+    succeed(at, &straight);
+    let digest = |registry: &str| {
+        let version = std::fs::read_dir(at.join(registry).join("shop"))
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().into_string().unwrap());
+        version.filter(|name| !name.starts_with('.')).max().unwrap().rsplit('-').next().unwrap().to_string()
+    };
+    assert_eq!(digest("registry"), digest("other"));
+}
