@@ -158,6 +158,8 @@ pub struct Clean {
     pub drop_items: Vec<DropRule>,
     /// Leave out events by a column of the events file.
     pub drop_events: Vec<DropRule>,
+    /// Keep users of the users file who have no event: a model that knows shoppers by their attributes can answer them.
+    pub keep_new_users: bool,
     /// Leave out events with a quantity below this; returns keep theirs.
     pub min_quantity: f64,
     /// Learn only from items that at least so many distinct shoppers touched (in the training part).
@@ -172,6 +174,7 @@ impl Default for Clean {
             drop_unknown_items: false,
             drop_items: Vec::new(),
             drop_events: Vec::new(),
+            keep_new_users: false,
             min_quantity: 0.0,
             min_users_per_item: 1,
             max_set_aside: 0.5,

@@ -5,7 +5,7 @@ use crate::column::Texts;
 use crate::id_map::IdMap;
 use crate::log::{EventLog, ReadLog, ReadReport, read_events};
 use crate::set_aside::SetAside;
-use crate::source::Source;
+use crate::source::{Source, Table};
 use crate::{DataConfig, DataError, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -72,7 +72,17 @@ impl Dataset {
             });
         }
         let items = items_source.as_ref().map(|source| read_items(source, config)).transpose()?;
-        let ReadLog { log, users, items: item_ids, orders, report } = read_events(&source, items.as_ref(), config)?;
+        if users_source.is_none() && config.clean.keep_new_users {
+            return Err(DataError::Setting {
+                name: "clean.keep_new_users".into(),
+                found: "set, and no users file given".into(),
+                expected: "--users PATH, or a config without this setting".into(),
+            });
+        }
+        let ReadLog { log, mut users, items: item_ids, orders, report } = read_events(&source, items.as_ref(), config)?;
+        if let Some(source) = users_source.as_ref().filter(|_| config.clean.keep_new_users) {
+            add_users(source, &mut users, config)?;
+        }
 
         let (users, new_user) = users.sorted();
         let (_, new_order) = orders.sorted();
@@ -204,20 +214,45 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
     log
 }
 
-fn read_users(source: &Source, users: &IdMap, config: &DataConfig) -> Result<Vec<(String, Labels)>> {
+/// The users file, and its column of ids.
+fn users_table(source: &Source, config: &DataConfig) -> Result<(Table, String)> {
     let table = source.open()?;
-    let names = table.column_names();
     let id_column = config.columns.users.user_id.clone().unwrap_or_else(|| "user_id".into());
-    if !table.has(&id_column)? {
-        return Err(DataError::MissingColumn {
-            table: format!("users file {}", table.given()),
-            column: id_column,
-            guess: crate::catalog::guess("user_id", &names),
-            found: names,
-            section: "[columns.users]",
-            field: "user_id".into(),
-        });
+    if table.has(&id_column)? {
+        return Ok((table, id_column));
     }
+    let names = table.column_names();
+    Err(DataError::MissingColumn {
+        table: format!("users file {}", table.given()),
+        column: id_column,
+        guess: crate::catalog::guess("user_id", &names),
+        found: names,
+        section: "[columns.users]",
+        field: "user_id".into(),
+    })
+}
+
+/// Adds the users of the users file to those of the events.
+fn add_users(source: &Source, users: &mut IdMap, config: &DataConfig) -> Result<()> {
+    let (table, id_column) = users_table(source, config)?;
+    for file in table.files() {
+        file.scan(&[&id_column], |batch, _| {
+            let ids = Texts::of(file, batch, &id_column)?;
+            let mut buffer = String::new();
+            for row in 0..batch.num_rows() {
+                if let Some(id) = ids.at(row, &mut buffer) {
+                    users.intern(id);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn read_users(source: &Source, users: &IdMap, config: &DataConfig) -> Result<Vec<(String, Labels)>> {
+    let (table, id_column) = users_table(source, config)?;
+    let names = table.column_names();
     let attributes: Vec<&String> = names.iter().filter(|name| **name != id_column).collect();
     let mut rows: Vec<Option<Vec<Option<String>>>> = vec![None; users.len()];
     let columns: Vec<&str> = names.iter().map(String::as_str).collect();

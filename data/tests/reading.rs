@@ -403,6 +403,26 @@ fn the_bundled_sample_is_read_as_it_is() {
     assert!(!upsell.served && upsell.because.contains("category"), "{upsell:?}");
 }
 
+#[test]
+fn users_without_events_are_kept_where_asked_for() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let events = write(&at("events.parquet"), vec![("user_id", texts(&["b", "d"])), ("item_id", texts(&["x", "y"]))]);
+    let users = write(&at("users.parquet"), vec![("user_id", texts(&["a", "b", "c"])), ("age", texts(&["20", "30", "40"]))]);
+    let both = Tables { events: &events, items: None, users: Some(&users) };
+    let ids = |data: &Dataset| data.log.users.iter().map(str::to_string).collect::<Vec<_>>();
+    let data = Dataset::read(&both, &DataConfig::default()).unwrap();
+    assert_eq!(ids(&data), ["b", "d"]);
+    let keep = config(r#"{"clean": {"keep_new_users": true}}"#);
+    let data = Dataset::read(&both, &keep).unwrap();
+    assert_eq!(ids(&data), ["a", "b", "c", "d"]);
+    let ages: Vec<_> = (0..4).map(|user| data.user_attributes[0].1.get(user)).collect();
+    assert_eq!(ages, [Some("20"), Some("30"), Some("40"), None]);
+    assert_eq!(data.log.user, [1, 3]);
+    let error = Dataset::read(&Tables { users: None, ..both }, &keep).unwrap_err().to_string();
+    assert!(error.contains("clean.keep_new_users") && error.contains("--users"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     /// The same rows in whatever order and number of files give the same log.

@@ -1,7 +1,10 @@
 //! Two towers where others cannot go: items and users that nobody has seen, and fits that were interrupted.
 
-use aisle_data::{Catalog, EventLog, EventRole, EventType, IdMap, Interactions, Labels, Orders};
-use aisle_models::{Bitmap, Eligible, Fit, Found, History, Loss, Recommend, Training, TwoTower, TwoTowerModel, Watch};
+use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, Labels, Orders, ReadReport};
+use aisle_models::{
+    Bitmap, Bundle, Complements, Eligible, Fit, ForUser, Found, History, Hyperparameters, Loss, Personal, Popular, Recommend,
+    Registry, Rung, Training, TwoTower, TwoTowerModel, Upsell, Watch,
+};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -106,6 +109,33 @@ fn new_items_and_new_users_are_placed_by_what_is_known_of_them() {
         assert!(found[same as usize] > found[other as usize] + 0.3, "user {user}: {found:?}");
     }
     assert!(model.knows(ITEMS - 1));
+
+    // And so says a whole version: the personal rung answers who has no history, new items included.
+    let data = Dataset {
+        log: shop.log.clone(),
+        catalog: shop.catalog.clone(),
+        user_attributes: shop.users.clone(),
+        report: ReadReport::default(),
+        items_report: None,
+        inputs: Vec::new(),
+    };
+    let parameters = Hyperparameters {
+        personal: Personal::TwoTower(tower()),
+        popular: Popular::default(),
+        cross_sell: Complements::default(),
+        upsell: Upsell::default(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    let mut bundle = Bundle::fit(&data, &DataConfig::default(), parameters, &()).unwrap();
+    let version = registry.publish("shop", &mut bundle).unwrap();
+    let served = registry.verify("shop", &version).unwrap();
+    let ask = ForUser { user: Some(USERS - 1), k: ITEMS as usize / 2, ..ForUser::default() };
+    let answer = served.for_user(&ask);
+    assert_eq!((answer.rung, answer.fallback), (Rung::Personal, None));
+    assert!(answer.items.iter().all(|ranked| ranked.item % 2 == 1) && answer.items.iter().any(|ranked| ranked.item == ITEMS - 1));
+    assert_eq!(answer, bundle.for_user(&ask));
+
     // Without features there is nothing to know them by.
     let plain = TwoTower { item_features: Vec::new(), user_features: Vec::new(), epochs: 1, ..tower() };
     let model = plain.fit(&shop.training(), &()).unwrap();
