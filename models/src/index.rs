@@ -65,22 +65,36 @@ pub struct Found {
     top: TopK,
 }
 
-/// Scans every vector in f32. O(items · dimension) a query; memory is that of the vectors.
+/// Scans vectors in f32, the longest first, and stops where no vector can be long enough to enter: |q · v| ≤ |q| |v|. O(items · dimension) a
+/// query at worst; memory is that of the vectors.
 ///
 /// Vectors lie in panels of 16 items, dimension by dimension, so that one load serves 16 items and no sum is horizontal.
 pub struct Exact {
     panels: Vec<f32>,
-    /// One over the length of each vector, 0 for a zero vector; padded like the panels.
+    /// The item at each place, by descending length.
+    order: Vec<u32>,
+    /// The length of the longest vector of each panel.
+    longest: Vec<f32>,
+    /// One over the length of the vector at each place, 0 for a zero vector; padded like the panels.
     inverse_lengths: Vec<f32>,
-    len: usize,
     depth: usize,
     simd: Simd,
+}
+
+/// Summed in double precision, where no f32 is too large or too small to be squared.
+fn length_of(vector: &[f32]) -> f32 {
+    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt() as f32
 }
 
 impl Exact {
     /// Packs `len × depth` row-major vectors.
     pub fn new(vectors: &[f32], depth: usize) -> Self {
         let len = vectors.len().checked_div(depth).unwrap_or(0);
+        let lengths: Vec<f32> = vectors.par_chunks(depth.max(1)).map(length_of).collect();
+        let mut order: Vec<u32> = (0..len as u32).collect();
+        // What is not a number counts as endless: it is looked at, and never taken.
+        let key = |item: u32| if lengths[item as usize].is_nan() { f32::INFINITY } else { lengths[item as usize] };
+        order.par_sort_unstable_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
         // Whole groups of four panels, so that the scan has no remainder.
         let padded = len.div_ceil(LANES * TILE) * LANES * TILE;
         let mut panels = vec![0f32; padded * depth];
@@ -88,14 +102,22 @@ impl Exact {
         if depth > 0 {
             let lanes = inverse_lengths.par_chunks_mut(LANES);
             panels.par_chunks_mut(LANES * depth).zip(lanes).enumerate().for_each(|(number, (panel, inverse))| {
-                for (vector, lane) in vectors.chunks(depth).skip(number * LANES).zip(0..LANES) {
+                for (&item, lane) in order.iter().skip(number * LANES).zip(0..LANES) {
+                    let vector = &vectors[item as usize * depth..][..depth];
                     vector.iter().enumerate().for_each(|(d, &value)| panel[d * LANES + lane] = value);
                     let length = dot(vector, vector).sqrt();
                     inverse[lane] = if length > 0.0 { 1.0 / length } else { 0.0 };
                 }
             });
         }
-        Self { panels, inverse_lengths, len, depth, simd: simd() }
+        let longest = (0..padded / LANES).map(|panel| order.get(panel * LANES).map_or(0.0, |&item| key(item))).collect();
+        Self { panels, order, longest, inverse_lengths, depth, simd: simd() }
+    }
+
+    /// Whether no vector of a panel or of a later one can enter: its length × the query's, with the rounding of a sum, is below the
+    /// threshold. Never where one of them is not a number.
+    fn beaten(&self, panel: usize, query_length: f32, top: &TopK) -> bool {
+        self.longest[panel] * query_length * (1.0 + 4.0 * self.depth as f32 * f32::EPSILON) < top.threshold()
     }
 
     /// As [`Index::search`], by the cosine. Zero vectors have cosine 0 with everything.
@@ -105,48 +127,56 @@ impl Exact {
         found.top.reset(k);
         self.scan(&query, |first, scores| {
             scores.iter_mut().zip(&self.inverse_lengths[first..]).for_each(|(score, inverse)| *score *= inverse);
-            offer(&mut found.top, first, scores, &eligible, self.len);
+            self.offer(&mut found.top, first, scores, &eligible);
+            true
         });
         found.top.drain_into(&mut found.items);
     }
 
-    /// Scores all items: `take` gets the number of the first of 16 with their scores.
-    fn scan(&self, query: &[f32], mut take: impl FnMut(usize, &mut [f32; LANES])) {
+    /// Scores items, the longest vectors first, until `take` says no: it gets the first of 16 places with their scores.
+    fn scan(&self, query: &[f32], mut take: impl FnMut(usize, &mut [f32; LANES]) -> bool) {
         if self.depth == 0 || query.len() != self.depth {
             return;
         }
         let mut out = [[0f32; LANES]; TILE];
         for (number, panels) in self.panels.chunks_exact(TILE * LANES * self.depth).enumerate() {
             scan(self.simd, query, panels, &mut out);
-            out.iter_mut().enumerate().for_each(|(panel, scores)| take((number * TILE + panel) * LANES, scores));
+            for (panel, scores) in out.iter_mut().enumerate() {
+                if !take((number * TILE + panel) * LANES, scores) {
+                    return;
+                }
+            }
         }
     }
-}
 
-/// Offers a panel's scores: first against the threshold, and only what passes against the filter.
-#[inline]
-fn offer(top: &mut TopK, first: usize, scores: &[f32; LANES], eligible: &Eligible, len: usize) {
-    let threshold = top.threshold();
-    // One comparison of all lanes decides for nearly every panel.
-    if !scores.iter().fold(false, |any, &score| any | (score >= threshold)) {
-        return;
-    }
-    for (lane, &score) in scores.iter().enumerate() {
-        let item = first + lane;
-        if score >= threshold && item < len && eligible.contains(item as u32) {
-            top.offer(item as u32, score);
+    /// Offers a panel's scores: first against the threshold, and only what passes against the filter.
+    #[inline]
+    fn offer(&self, top: &mut TopK, first: usize, scores: &[f32; LANES], eligible: &Eligible) {
+        let threshold = top.threshold();
+        // One comparison of all lanes decides for nearly every panel.
+        if !scores.iter().fold(false, |any, &score| any | (score >= threshold)) {
+            return;
+        }
+        for (&score, &item) in scores.iter().zip(&self.order[first.min(self.order.len())..]) {
+            if score >= threshold && eligible.contains(item) {
+                top.offer(item, score);
+            }
         }
     }
 }
 
 impl Index for Exact {
     fn len(&self) -> usize {
-        self.len
+        self.order.len()
     }
 
     fn search(&self, query: &[f32], k: usize, eligible: Eligible, found: &mut Found) {
         found.top.reset(k);
-        self.scan(query, |first, scores| offer(&mut found.top, first, scores, &eligible, self.len));
+        let length = length_of(query);
+        self.scan(query, |first, scores| {
+            self.offer(&mut found.top, first, scores, &eligible);
+            !self.beaten(first / LANES, length, &found.top)
+        });
         found.top.drain_into(&mut found.items);
     }
 
@@ -160,17 +190,26 @@ impl Index for Exact {
             .zip(eligible.par_chunks(BLOCK))
             .flat_map_iter(|(queries, eligible)| {
                 let mut tops = vec![TopK::new(k); queries.len()];
+                let lengths: Vec<f32> = queries.iter().map(|query| length_of(query)).collect();
                 let mut out = [[0f32; LANES]; TILE];
                 if self.depth > 0 && k > 0 {
                     for (block, panels) in self.panels.chunks(PANELS * LANES * self.depth).enumerate() {
+                        let open: Vec<bool> =
+                            (0..queries.len()).map(|query| !self.beaten(block * PANELS, lengths[query], &tops[query])).collect();
+                        if !open.contains(&true) {
+                            break;
+                        }
                         for (group, four) in queries.chunks(TILE).enumerate() {
+                            if !open[group * TILE..].iter().take(TILE).any(|&open| open) {
+                                continue;
+                            }
                             let padded: [&[f32]; TILE] = std::array::from_fn(|query| four[query.min(four.len() - 1)]);
                             for (number, panel) in panels.chunks_exact(LANES * self.depth).enumerate() {
                                 tile(self.simd, padded, panel, &mut out);
                                 let first = (block * PANELS + number) * LANES;
                                 for (query, scores) in out.iter().take(four.len()).enumerate() {
                                     let at = group * TILE + query;
-                                    offer(&mut tops[at], first, scores, &eligible[at], self.len);
+                                    self.offer(&mut tops[at], first, scores, &eligible[at]);
                                 }
                             }
                         }
@@ -211,10 +250,13 @@ mod tests {
             k in 1usize..30,
             keep in prop::collection::vec(any::<bool>(), 150),
             except in prop::collection::btree_set(0u32..150, 0..10),
+            powers in prop::collection::vec(prop_oneof![Just(0i32), -3i32..4, -90i32..30], 151),
         ) {
             // Small whole numbers: sums are exact, so ties are real ties.
-            let vectors: Vec<f32> = seed[..items * depth].iter().map(|&v| f32::from(v)).collect();
-            let query: Vec<f32> = query[..depth].iter().map(|&v| f32::from(v)).collect();
+            // So they stay when a whole vector is scaled by a power of two, however large or small.
+            let scaled = |value: i8, power: i32| f32::from(value) * 2f32.powi(power);
+            let vectors: Vec<f32> = (0..items * depth).map(|at| scaled(seed[at], powers[at / depth])).collect();
+            let query: Vec<f32> = query[..depth].iter().map(|&value| scaled(value, -powers[150])).collect();
             let allowed = Bitmap::of(items, |item| keep[item as usize]);
             let except: Vec<u32> = except.into_iter().collect();
             let eligible = Eligible::without(&allowed, &except);

@@ -41,7 +41,6 @@ mod upsell;
 mod vectors;
 mod weights;
 
-pub use aisle_data::mix;
 pub use als::{Als, AlsModel, Scaling};
 pub use answer::{Answer, ForCart, ForItem, ForUser, ItemFilter, Ranked, Reason, Rung};
 pub use bitmap::Bitmap;

@@ -4,11 +4,11 @@ use super::{Evaluation, Parts, Row, params};
 use crate::progress::Progress;
 use crate::report::count;
 use crate::settings::{Algorithm, Settings};
-use aisle_data::{Interactions, NONE, Orders};
+use aisle_data::{Interactions, NONE, Orders, mix};
 use aisle_models::metrics::{Measured, Population};
 use aisle_models::{
     Bitmap, Complements, ComplementsModel, Eligible, Fit, Found, History, ItemItemModel, Personal, Recommend, Scaling, Scored,
-    Training, mix,
+    Training,
 };
 use anyhow::{Result, bail};
 use clap::ValueEnum;
