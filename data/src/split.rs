@@ -141,18 +141,22 @@ pub struct Fold {
 ///
 /// # Errors
 /// [`DataError::NotServed`] without timestamps, [`DataError::Empty`] if a window holds nothing.
-pub fn folds(log: &EventLog, count: usize) -> Result<Vec<Fold>> {
+pub fn folds(log: &EventLog, count: usize) -> Result<impl Iterator<Item = Result<Fold>>> {
     if log.time.is_empty() {
         return Err(DataError::NotServed { task: "a cross-validation in time".into(), needs: "timestamps".into() });
     }
     let mut times = log.time.clone();
     times.sort_unstable();
     let window = (0.5 / count.max(1) as f64).min(0.1);
-    let border = |number: usize| {
+    if (times.len() as f64) * window < 1.0 {
+        let detail = format!("the log has {} events: ask for fewer folds than {count}", times.len());
+        return Err(DataError::Empty { what: "a fold".into(), detail });
+    }
+    let border = move |number: usize| {
         let at = (times.len() as f64 * (1.0 - window * (count - number) as f64)) as usize;
         times.get(at).copied().unwrap_or(times[times.len() - 1] + 1)
     };
-    let fold = |number: usize| {
+    let fold = move |number: usize| {
         let (from, until) = (border(number), border(number + 1));
         let fold = Fold {
             window: (from, until),
@@ -165,7 +169,7 @@ pub fn folds(log: &EventLog, count: usize) -> Result<Vec<Fold>> {
         }
         Ok(fold)
     };
-    (0..count).map(fold).collect()
+    Ok((0..count).map(fold))
 }
 
 /// Cuts [`Split::Validation`].

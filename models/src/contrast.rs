@@ -11,7 +11,7 @@ use aisle_data::{Csr, Interactions, SplitMix, mix};
 use candle_core::{D, Tensor as Lazy, Var};
 use rayon::prelude::*;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Scores that one thread differentiates at a time: what fits its cache, and below the size from which candle splits an operation among
 /// threads of its own, which would get in each other's way. Fixed, so that sums do not depend on threads.
@@ -39,6 +39,8 @@ pub(crate) struct Trainer<'a> {
     dense: Table,
     device: candle_core::Device,
     checkpoint: Option<PathBuf>,
+    /// Whether the device was compared with the CPU.
+    compared: bool,
     /// Passes made.
     pub epoch: usize,
     /// NDCG and epoch of the best pass of a search.
@@ -93,7 +95,8 @@ struct Slopes {
 }
 
 impl<'a> Trainer<'a> {
-    pub fn new(tower: &'a TwoTower, training: &Training<'a>, watch: &dyn Watch) -> Result<Self> {
+    /// `purpose` tells checkpoints of different undertakings with the same data apart.
+    pub fn new(tower: &'a TwoTower, training: &Training<'a>, watch: &dyn Watch, purpose: &str) -> Result<Self> {
         let data = training.interactions;
         if data.nnz() == 0 {
             return Err(ModelError::NothingToLearn { model: "two-tower", why: "no user has a positive interaction".into() });
@@ -109,11 +112,18 @@ impl<'a> Trainer<'a> {
         }
         known.extend(catalog.attributes.iter().map(|(name, labels)| (name.as_str(), Attribute::Text(labels))));
         let item_bags = Bags::new(data.items(), true, &pick("item_features", &tower.item_features, known)?);
-        let known = match data.rows_are_orders {
-            true => Vec::new(),
-            false => training.users.iter().map(|(name, labels)| (name.as_str(), Attribute::Text(labels))).collect(),
+        // Orders are asked about once: nothing is known of the next one beside its items.
+        let user_bags = match data.rows_are_orders {
+            true if tower.history == 0 => {
+                let why = "no event names a user, and history is 0".into();
+                return Err(ModelError::NothingToLearn { model: "two-tower", why });
+            }
+            true => Bags::new(data.users(), false, &[]),
+            false => {
+                let known = training.users.iter().map(|(name, labels)| (name.as_str(), Attribute::Text(labels))).collect();
+                Bags::new(data.users(), tower.users, &pick("user_features", &tower.user_features, known)?)
+            }
         };
-        let user_bags = Bags::new(data.users(), tower.users, &pick("user_features", &tower.user_features, known)?);
 
         let (depth, hidden) = (tower.factors, tower.hidden);
         let deviation = 0.1 / (depth as f32).sqrt();
@@ -122,8 +132,9 @@ impl<'a> Trainer<'a> {
         for item in (0..data.items()).filter(|&item| data.by_item.columns(item).is_empty()) {
             items.row_mut(item).fill(0.0);
         }
+        let own = tower.users && !data.rows_are_orders;
         let mut users = Table::random((user_bags.rows, depth), deviation, mix(tower.seed ^ 1));
-        for user in (0..data.users()).filter(|&user| tower.users && data.by_user.columns(user).is_empty()) {
+        for user in (0..data.users()).filter(|&user| own && data.by_user.columns(user).is_empty()) {
             users.row_mut(user).fill(0.0);
         }
         let mut dense = Table::random((depth + 4 * hidden, depth), 1.0 / (depth as f32).sqrt(), mix(tower.seed ^ 2));
@@ -149,10 +160,11 @@ impl<'a> Trainer<'a> {
             device: watch.device().open()?,
             checkpoint: watch.checkpoints().map(PathBuf::from),
             epoch: 0,
+            compared: false,
             best: (0.0, 0),
         };
         if let Some(folder) = &trainer.checkpoint {
-            let path = folder.join(format!("two-tower-{}.safetensors", trainer.identity()));
+            let path = folder.join(format!("two-tower-{}.safetensors", trainer.identity(purpose)));
             trainer.checkpoint = Some(path);
             trainer.resume(watch);
         }
@@ -172,11 +184,12 @@ impl<'a> Trainer<'a> {
         for (step, pairs) in order.chunks(self.tower.batch).enumerate() {
             let batch = self.batch(pairs, &mut random);
             let slopes = self.slopes(pairs, &batch, &self.device).map_err(ModelError::device)?;
-            if self.epoch == 1 && step == 0 && !self.device.is_cpu() {
+            if !self.compared && !self.device.is_cpu() {
                 self.compare(pairs, &batch, &slopes)?;
             }
+            self.compared = true;
             if !slopes.loss.is_finite() {
-                let advice = format!("lower learning_rate (now {})", self.tower.learning_rate);
+                let advice = format!("lower learning_rate (now {}) or raise temperature", self.tower.learning_rate);
                 return Err(ModelError::Diverged { model: "two-tower", iteration: self.epoch, advice });
             }
             self.learn(batch, &slopes);
@@ -411,13 +424,23 @@ impl<'a> Trainer<'a> {
 
     /// Refuses a device that finds another loss than the CPU.
     fn compare(&self, pairs: &[u32], batch: &Batch, found: &Slopes) -> Result<()> {
+        if self.tower.hard > 0 {
+            // Which negatives are the hardest may hang on the last bit.
+            return Ok(());
+        }
         let expected = self.slopes(pairs, batch, &candle_core::Device::Cpu).map_err(ModelError::device)?;
         let difference = |a: &[f32], b: &[f32]| {
             let largest = b.iter().fold(1e-12f32, |largest, value| largest.max(value.abs()));
-            a.iter().zip(b).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / largest
+            let most =
+                a.iter().zip(b).fold(0f32, |most, (a, b)| if (a - b).is_nan() { f32::INFINITY } else { most.max((a - b).abs()) });
+            f64::from(most / largest)
         };
-        let worst = [(&found.items, &expected.items), (&found.users, &expected.users), (&found.histories, &expected.histories)]
-            .map(|(a, b)| f64::from(difference(a, b)));
+        let worst = [
+            difference(&found.items, &expected.items),
+            difference(&found.users, &expected.users),
+            difference(&found.histories, &expected.histories),
+            difference(&found.dense, &expected.dense),
+        ];
         let loss = (found.loss - expected.loss).abs() / expected.loss.abs().max(1e-12);
         let worst = worst.into_iter().fold(loss, f64::max);
         if worst <= PARITY {
@@ -470,30 +493,41 @@ impl<'a> Trainer<'a> {
     }
 
     /// Of the data and the hyperparameters, the same for a fit that goes on.
-    fn identity(&self) -> String {
+    fn identity(&self, purpose: &str) -> String {
         let mut hasher = blake3::Hasher::new();
+        hasher.update(purpose.as_bytes());
         // A fit of more epochs may go on from one of fewer.
         let tower = TwoTower { epochs: 0, ..self.tower.clone() };
         hasher.update(serde_json::to_string(&tower).unwrap_or_default().as_bytes());
         hasher.update(bytemuck::cast_slice(&self.data.by_user.indices));
         hasher.update(bytemuck::cast_slice(&self.confidence));
         hasher.update(bytemuck::cast_slice(&self.owner));
-        hasher.update(bytemuck::cast_slice(&self.item_bags.bags.indices));
-        hasher.update(bytemuck::cast_slice(&self.user_bags.bags.indices));
+        for bags in [&self.item_bags.bags, &self.user_bags.bags] {
+            hasher.update(bytemuck::cast_slice(&bags.offsets));
+            hasher.update(bytemuck::cast_slice(&bags.indices));
+        }
         hasher.finalize().to_hex()[..16].to_string()
     }
 
-    /// Writes the state beside the former checkpoint, then in its place.
-    pub fn save(&self) -> Result<()> {
-        let Some(path) = &self.checkpoint else { return Ok(()) };
+    /// Writes the state beside the former checkpoint, then in its place. A fit goes on without a checkpoint, and says why there is none.
+    pub fn save(&self, watch: &dyn Watch) {
+        let Some(path) = &self.checkpoint else { return };
+        if let Err(error) = self.write(path) {
+            watch.say(&format!("two-tower: no checkpoint of epoch {}: {error}", self.epoch));
+        }
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
         let progress = [self.epoch as u64, self.best.1 as u64, self.best.0.to_bits()];
-        let tables = [("items", &self.items), ("users", &self.users), ("dense", &self.dense)];
         let mut tensors = vec![Tensor::u64("progress", &progress)];
-        for ((_, table), [values, squares]) in tables.iter().zip(STATE) {
+        for (table, [values, squares]) in [&self.items, &self.users, &self.dense].into_iter().zip(STATE) {
             tensors.push(Tensor::f32(values, &[table.values.len()], &table.values));
             tensors.push(Tensor::f32(squares, &[table.squares.len()], &table.squares));
         }
-        let temporary = path.with_extension("partial");
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(ModelError::io("cannot create", folder))?;
+        }
+        let temporary = path.with_extension(format!("partial-{}", std::process::id()));
         weights::write(&temporary, tensors)?;
         std::fs::rename(&temporary, path).map_err(ModelError::io("cannot keep the checkpoint", path))
     }
@@ -578,7 +612,7 @@ mod tests {
                 epochs: 1,
                 ..TwoTower::default()
             };
-            let mut trainer = Trainer::new(&tower, &training, &()).unwrap();
+            let mut trainer = Trainer::new(&tower, &training, &(), "").unwrap();
             // Outward layers start at zero, where the slopes of the inward ones vanish.
             trainer.dense = Table::random((trainer.dense.values.len() / 4, 4), 0.3, 5);
             trainer.items = Table::random((5, 4), 0.5, 6);

@@ -37,8 +37,8 @@ impl HeldOut {
             return Ok(None);
         }
         let (log, later) = match split.apply(training.log) {
-            // Too few days, users or orders to cut anything off.
-            Err(DataError::Empty { .. }) => return Ok(None),
+            // Too few days, users or orders to cut anything off, or none of them.
+            Err(DataError::Empty { .. } | DataError::NotServed { .. }) => return Ok(None),
             parts => parts.map_err(ModelError::from)?,
         };
         let interactions = Interactions::of(&log);
@@ -75,6 +75,17 @@ impl HeldOut {
     /// The past, to fit on.
     pub fn training<'a>(&'a self, whole: &Training<'a>) -> Training<'a> {
         Training { log: &self.log, interactions: &self.interactions, orders: &self.orders, ..*whole }
+    }
+
+    /// Of who is asked and what for: 16 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(bytemuck::cast_slice(&self.asked));
+        self.wanted.iter().for_each(|items| {
+            hasher.update(&(items.len() as u64).to_le_bytes());
+            hasher.update(bytemuck::cast_slice(items));
+        });
+        hasher.finalize().to_hex()[..16].to_string()
     }
 
     /// What the asked shoppers did before.

@@ -1,7 +1,7 @@
 //! The command line: arguments as typed, and the call of what they mean.
 
 use crate::batch::{self, Job};
-use crate::evaluate::{self, AskPersonal, Lines, Parts, Task};
+use crate::evaluate::{self, AskPersonal, Evaluation, Lines, Parts, Task};
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
 use crate::{inspect, leakage, tune, versions};
@@ -330,31 +330,9 @@ pub fn run(cli: Cli) -> Result<()> {
             let settings = Settings { device: run.device, ..settings.read_first()? };
             let config = settings.data();
             let read = |events: &str| Dataset::read(&Tables { events, items: items.as_deref(), users: users.as_deref() }, &config);
-            let parts = match (train, test, events, split, folds) {
-                (Some(train), Some(test), None, None, None) => {
-                    let split = format!("{} → {}", name_of(&train), name_of(&test));
-                    vec![Parts { train: read(&train)?, test: read(&test)?.log, split }]
-                }
-                (None, None, Some(events), Some(split), None) => {
-                    let data = read(&events)?;
-                    let (train, test) = split.parse::<Split>()?.apply(&data.log)?;
-                    vec![Parts {
-                        train: Dataset { log: train, ..data },
-                        test,
-                        split: format!("{} split by {split}", name_of(&events)),
-                    }]
-                }
-                (None, None, Some(events), None, Some(count)) => {
-                    let data = read(&events)?;
-                    let part = |fold: Fold| {
-                        let split = format!("{} to {}", moment_of(fold.window.0), moment_of(fold.window.1 - 1));
-                        Parts { train: Dataset { log: fold.train, ..data.clone() }, test: fold.test, split }
-                    };
-                    aisle_data::folds(&data.log, count as usize)?.into_iter().map(part).collect()
-                }
-                _ => bail!("evaluate needs --train and --test, or --events with --split or --folds"),
-            };
-            for parts in &parts {
+            let k = k as usize;
+            let algorithms = if named.is_empty() { vec![settings.algorithm] } else { named.clone() };
+            let measure = |parts: &Parts| -> Result<Evaluation> {
                 let findings = leakage::find(parts, task);
                 eprint!("{}", leakage::render(&findings));
                 if !allow_leaks && findings.iter().any(|finding| finding.leak) {
@@ -362,25 +340,40 @@ pub fn run(cli: Cli) -> Result<()> {
                         "the test part leaks into the training part, so figures would be wrong: split by time, or pass --allow-leaks"
                     );
                 }
-            }
-            let k = k as usize;
-            let algorithms = if named.is_empty() { vec![settings.algorithm] } else { named.clone() };
-            let measure = |parts: &Parts| match task {
-                Task::Personal => evaluate::personal(parts, &settings, &algorithms, AskPersonal { k, repeats }),
-                Task::CrossSell => evaluate::cross_sell(parts, &settings, &named, evaluate::Ask { k, lines }),
-                Task::Upsell => evaluate::upsell(parts, &settings, k),
+                match task {
+                    Task::Personal => evaluate::personal(parts, &settings, &algorithms, AskPersonal { k, repeats }),
+                    Task::CrossSell => evaluate::cross_sell(parts, &settings, &named, evaluate::Ask { k, lines }),
+                    Task::Upsell => evaluate::upsell(parts, &settings, k),
+                }
             };
-            let evaluation = match parts.as_slice() {
-                [one] => measure(one)?,
-                folds => {
-                    let measured = folds.iter().map(|parts| Ok((parts.split.clone(), measure(parts)?))).collect::<Result<_>>()?;
-                    let mut pooled = evaluate::Evaluation::pooled(measured).context("no fold was measured")?;
+            let evaluation = match (train, test, events, split, folds) {
+                (Some(train), Some(test), None, None, None) => {
+                    let split = format!("{} → {}", name_of(&train), name_of(&test));
+                    measure(&Parts { train: read(&train)?, test: read(&test)?.log, split })?
+                }
+                (None, None, Some(events), Some(split), None) => {
+                    let data = read(&events)?;
+                    let (train, test) = split.parse::<Split>()?.apply(&data.log)?;
+                    let split = format!("{} split by {split}", name_of(&events));
+                    measure(&Parts { train: Dataset { log: train, ..data }, test, split })?
+                }
+                (None, None, Some(events), None, Some(count)) => {
+                    let data = read(&events)?;
+                    let mut measured = Vec::new();
+                    for (number, fold) in (1..).zip(aisle_data::folds(&data.log, count as usize)?) {
+                        let Fold { window, train, test } = fold?;
+                        let split = format!("{} to {}", moment_of(window.0), moment_of(window.1 - 1));
+                        let parts = Parts { train: Dataset { log: train, ..data.clone() }, test, split: split.clone() };
+                        let part = measure(&parts).with_context(|| format!("fold {number} of {count}, {split}"))?;
+                        measured.push((split, part));
+                    }
+                    let mut pooled = Evaluation::pooled(measured).context("no fold was measured")?;
                     pooled.headline = format!(
-                        "{} folds in time: what was learned before each window is asked about the window; means over all questions, seconds and coverage by fold",
-                        folds.len()
+                        "{count} folds in time: each window is asked of what was learned before it; means over all questions, seconds and coverage by fold, sizes of the last"
                     );
                     pooled
                 }
+                _ => bail!("evaluate needs --train and --test, or --events with --split or --folds"),
             };
             print!("{}", evaluation.render());
             if let Some(path) = json {

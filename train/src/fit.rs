@@ -5,7 +5,7 @@ use crate::progress::Progress;
 use crate::report::{bytes, count, peak_rss, seconds};
 use crate::settings::Settings;
 use aisle_data::{Dataset, Split, memory_available};
-use aisle_models::{Bundle, Personal, Registry};
+use aisle_models::{Bundle, Hyperparameters, Personal, Registry};
 use anyhow::{Context, Result, bail};
 use std::time::Instant;
 
@@ -76,7 +76,7 @@ impl Estimate {
             Personal::TwoTower(tower) => {
                 // Where the number of epochs is to be found, a guess: ten, twice.
                 let epochs = if tower.epochs == 0 { 20.0 } else { tower.epochs as f64 };
-                (epochs * tower.work(events), 0.0, tower.memory(users, items))
+                (epochs * tower.work(events), 0.0, tower.memory(users, items, events))
             }
             Personal::Blend(blend) => {
                 // Each member is fitted twice: on the data less the validation part, and on all.
@@ -90,6 +90,12 @@ impl Estimate {
         let seconds = (dense / MADS_PER_SECOND + scattered / ADDS_PER_SECOND) / threads as f64;
         Self { memory: matrix + memory, seconds }
     }
+}
+
+/// A name for fitting these hyperparameters to these files: 16 hexadecimal digits.
+fn undertaking(data: &Dataset, parameters: &Hyperparameters) -> Result<String> {
+    let text = serde_json::to_string(&(parameters, &data.inputs))?;
+    Ok(blake3::hash(text.as_bytes()).to_hex()[..16].to_string())
 }
 
 /// Fits, publishes, points the alias, and returns the version's name.
@@ -111,7 +117,7 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
     );
     if let Some(free) = memory_available().filter(|&free| estimate.memory > free) {
         bail!(
-            "the fit needs about {}, and {} are free: lower the factors or neighbours, or fit on a larger machine",
+            "the fit needs about {}, and {} are free: lower factors or neighbours (of two-tower: batch or negatives), or fit on a larger machine",
             bytes(estimate.memory),
             bytes(free)
         );
@@ -128,11 +134,9 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
         }
     }
 
-    let checkpoints = target.registry.checkpoints(&target.model)?;
-    if matches!(parameters.personal, Personal::TwoTower(_)) {
-        std::fs::create_dir_all(&checkpoints).with_context(|| format!("cannot create {}", checkpoints.display()))?;
-    }
-    let progress = Progress::of(settings.device, checkpoints.is_dir().then_some(checkpoints.clone()));
+    // Of this fit alone: another of the same model neither takes up its checkpoints nor clears them away.
+    let checkpoints = target.registry.checkpoints(&target.model)?.join(undertaking(data, &parameters)?);
+    let progress = Progress::of(settings.device, Some(checkpoints.clone()));
     let began = Instant::now();
     let mut bundle = Bundle::fit(data, &settings.data(), parameters, &progress)?;
     progress.clear();
@@ -142,6 +146,7 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
     let version = target.registry.publish(&target.model, &mut bundle).context("the version was not published")?;
     // Of no more use, and no reason to fail a fit that is published.
     let _ = std::fs::remove_dir_all(&checkpoints);
+    let _ = checkpoints.parent().map(std::fs::remove_dir);
     let folder = target.registry.version_folder(&target.model, &version)?;
     let counts = &bundle.manifest.counts;
     eprintln!(

@@ -355,10 +355,8 @@ fn an_interrupt_leaves_a_checkpoint_and_the_next_fit_ends_where_one_would() {
     let fit = [&TOWERS[..], &["2"]].concat();
     let mut child = aisle(at, &fit).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let checkpoints = at.join("registry/shop/.checkpoints");
-    let kept = || {
-        std::fs::read_dir(&checkpoints)
-            .is_ok_and(|entries| entries.flatten().any(|entry| entry.path().extension().is_some_and(|end| end == "safetensors")))
-    };
+    let files = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let kept = || files(checkpoints.clone()).flat_map(files).any(|file| file.extension().is_some_and(|end| end == "safetensors"));
     while !kept() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -4,7 +4,7 @@ use super::{Evaluation, Parts, Row, params};
 use crate::progress::Progress;
 use crate::report::count;
 use crate::settings::{Algorithm, Settings};
-use aisle_data::{Interactions, NONE, Orders, mix};
+use aisle_data::{Dataset, Interactions, NONE, Orders, mix};
 use aisle_models::metrics::{Measured, Population};
 use aisle_models::{
     Bitmap, Complements, ComplementsModel, Eligible, Fit, Found, History, ItemItemModel, Personal, Recommend, Scaling, Scored,
@@ -48,7 +48,9 @@ pub struct Ask {
 pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: Ask) -> Result<Evaluation> {
     let Ask { k, lines } = ask;
     let log = parts.train.log.with_min_users(settings.clean.min_users_per_item);
-    let catalog = &parts.train.catalog;
+    let mut catalog = parts.train.catalog.clone();
+    Dataset::fill_prices(&mut catalog, &log);
+    let catalog = &catalog;
     let orders = Orders::of(&log);
     let rows_of_orders = order_matrix(&orders, log.items.len());
     let training = Training { log: &log, interactions: &rows_of_orders, orders: &orders, catalog, users: &[] };
@@ -93,7 +95,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
         bail!("no order of the test part holds three known items with one of another category: choose another split");
     }
 
-    let progress = Progress::new();
+    let progress = Progress::of(settings.device, None);
     let population = Population { candidates: candidates.count(), item_users: &item_orders, users: orders.len(), categories: &[] };
     let groups: Vec<u32> = questions.iter().map(|question| question.shopper).collect();
     let mut rows = Vec::new();
@@ -162,7 +164,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
 /// Orders as rows of a 0/1 matrix.
 fn order_matrix(orders: &Orders, items: usize) -> Interactions {
     let triples = (0..orders.len()).flat_map(|order| orders.order(order).iter().map(move |&item| (order as u32, item, 1.0)));
-    Interactions::from_triples(orders.len(), items, triples.collect())
+    Interactions { rows_are_orders: true, ..Interactions::from_triples(orders.len(), items, triples.collect()) }
 }
 
 /// Something that completes a cart.

@@ -13,7 +13,7 @@ pub use personal::{AskPersonal, personal, personal_alone};
 pub use upsell::upsell;
 
 use crate::report::{count, peak_rss, seconds, table};
-use aisle_data::{Dataset, EventLog, EventRole, IdMap, Interactions};
+use aisle_data::{Dataset, EventLog, EventRole, IdMap, Interactions, mix};
 use aisle_models::Personal;
 use aisle_models::metrics::{Measured, interval};
 use clap::ValueEnum;
@@ -123,7 +123,7 @@ fn relevant(test: &EventLog, users: &IdMap, items: &IdMap) -> (BTreeMap<u32, Vec
 
 impl Evaluation {
     /// Several evaluations of the same algorithms as one: questions together, intervals drawn by shopper across all, figures that are not
-    /// means of questions and seconds averaged. Their slices are the parts.
+    /// means of questions and seconds averaged. Their slices are the parts; settings and sizes are those of the last.
     pub fn pooled(parts: Vec<(String, Evaluation)>) -> Option<Self> {
         let count = parts.len() as f64;
         let slice = |name: &str, row: &Row| {
@@ -138,11 +138,14 @@ impl Evaluation {
         for row in &mut pooled.rows {
             row.slices = vec![slice(&name, row)];
         }
-        for (name, part) in parts {
+        for (number, (name, part)) in (1u64..).zip(parts) {
+            // Shoppers without an id are numbered from 2³¹ on in each part anew, and are others in each.
+            let apart = |group: u32| if group >> 31 == 0 { group } else { 1 << 31 | mix(u64::from(group) << 8 ^ number) as u32 };
             for (row, added) in pooled.rows.iter_mut().zip(part.rows) {
+                row.params = added.params.clone();
                 row.slices.push(slice(&name, &added));
                 row.measured.queries.extend(added.measured.queries);
-                row.measured.groups.extend(added.measured.groups);
+                row.measured.groups.extend(added.measured.groups.into_iter().map(apart));
                 row.measured.coverage += added.measured.coverage;
                 row.measured.novelty += added.measured.novelty;
                 row.measured.gini += added.measured.gini;

@@ -4,7 +4,7 @@ use super::{Evaluation, Parts, Row, params, relevant, slices};
 use crate::progress::Progress;
 use crate::report::count;
 use crate::settings::{Algorithm, Settings};
-use aisle_data::{Interactions, Orders};
+use aisle_data::{Dataset, Interactions, Orders};
 use aisle_models::metrics::{Measured, Population};
 use aisle_models::{Bitmap, Device, Eligible, Fit, History, Personal, Recommend, Scored, Training, Watch};
 use anyhow::{Result, bail};
@@ -82,11 +82,14 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
         bail!("the task 'personal' needs shoppers, and no event of the training part names one (user_id)");
     }
     let orders = Orders::of(&log);
+    // As a fit does, from the training part alone.
+    let mut catalog = parts.train.catalog.clone();
+    Dataset::fill_prices(&mut catalog, &log);
     let training = Training {
         log: &log,
         interactions: &interactions,
         orders: &orders,
-        catalog: &parts.train.catalog,
+        catalog: &catalog,
         users: &parts.train.user_attributes,
     };
     let (wanted, strangers) = relevant(&parts.test, &log.users, &log.items);
@@ -123,7 +126,7 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
         users: interactions.users(),
         categories: &categories,
     };
-    let mut slices = slices::of(&questions, &interactions, &parts.train.catalog);
+    let mut slices = slices::of(&questions, &interactions, &catalog);
     if again {
         slices.extend(slices::repeats(&questions, &interactions));
     }
