@@ -195,7 +195,7 @@ impl<'a> Trainer<'a> {
             self.learn(batch, &slopes);
             sum += slopes.loss * pairs.len() as f64;
             weight += pairs.len() as f64;
-            watch.step(&format!("epoch {}", self.epoch), step + 1, steps);
+            watch.step(&format!("two-tower epoch {}", self.epoch), step + 1, steps);
         }
         Ok(sum / weight)
     }

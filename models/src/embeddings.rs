@@ -169,7 +169,7 @@ pub(crate) fn pick<'a>(setting: &str, names: &[String], known: Vec<(&str, Attrib
             expected: if listed.is_empty() {
                 "none: nothing is known of them".into()
             } else {
-                format!("each at most once of {listed}")
+                format!("some of: {listed}, each at most once")
             },
         })
     };

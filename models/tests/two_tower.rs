@@ -166,7 +166,7 @@ fn a_setting_that_names_nothing_says_what_there_is() {
     let text = refuse(TwoTower { item_features: vec!["colour".into()], ..tower() });
     assert!(text.contains("'colour'") && text.contains("category"), "{text}");
     let text = refuse(TwoTower { user_features: vec!["kind".into(), "kind".into()], ..tower() });
-    assert!(text.contains("at most once of kind"), "{text}");
+    assert!(text.contains("some of: kind, each at most once"), "{text}");
     let text = refuse(TwoTower { history: 0, users: false, user_features: Vec::new(), ..tower() });
     assert!(text.contains("user_features"), "{text}");
 }
