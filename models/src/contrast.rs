@@ -8,7 +8,7 @@ use crate::vectors::Vectors;
 use crate::weights::{self, Array, Tensor, Weights};
 use crate::{ModelError, Result};
 use aisle_data::{Csr, Interactions, SplitMix, mix};
-use candle_core::{D, Tensor as Lazy, Var};
+use candle_core::{D, Tensor as Matrix, Var};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -80,9 +80,9 @@ struct Asked<'a> {
 struct Contrast {
     loss: f64,
     /// By the score of each candidate; that of the chosen item as one of the candidates included, where the loss counts it twice.
-    by_score: Lazy,
+    by_score: Matrix,
     /// By the score of the chosen item as the chosen one.
-    by_chosen: Lazy,
+    by_chosen: Matrix,
 }
 
 /// What one step finds: the loss, and the slopes of each leaf.
@@ -128,15 +128,9 @@ impl<'a> Trainer<'a> {
         let (depth, hidden) = (tower.factors, tower.hidden);
         let deviation = 0.1 / (depth as f32).sqrt();
         let mut items = Table::random((item_bags.rows, depth), deviation, mix(tower.seed));
-        // A row of its own that nothing will ever teach must not speak.
-        for item in (0..data.items()).filter(|&item| data.by_item.columns(item).is_empty()) {
-            items.row_mut(item).fill(0.0);
-        }
-        let own = tower.users && !data.rows_are_orders;
+        silence(&mut items, &item_bags, &data.by_item);
         let mut users = Table::random((user_bags.rows, depth), deviation, mix(tower.seed ^ 1));
-        for user in (0..data.users()).filter(|&user| own && data.by_user.columns(user).is_empty()) {
-            users.row_mut(user).fill(0.0);
-        }
+        silence(&mut users, &user_bags, &data.by_user);
         let mut dense = Table::random((depth + 4 * hidden, depth), 1.0 / (depth as f32).sqrt(), mix(tower.seed ^ 2));
         for row in 0..depth {
             dense.row_mut(row).fill(0.0);
@@ -273,7 +267,7 @@ impl<'a> Trainer<'a> {
         let scores = u.matmul(&v.t()?)?;
         let column = |item: u32| batch.candidates.partition_point(|&candidate| candidate < item) as u32;
         let targets: Vec<u32> = pairs.iter().map(|&pair| column(self.data.by_user.indices[pair as usize])).collect();
-        let places = Lazy::from_slice(&targets, pairs.len(), device)?;
+        let places = Matrix::from_slice(&targets, pairs.len(), device)?;
         let wanted = v.index_select(&places, 0)?;
         let chosen = (&u * &wanted)?.sum(D::Minus1)?;
         let mut weights: Vec<f32> = pairs.iter().map(|&pair| self.confidence[pair as usize]).collect();
@@ -287,13 +281,13 @@ impl<'a> Trainer<'a> {
             .map(|shard| {
                 let asked =
                     Asked { pairs: &pairs[shard.clone()], targets: &targets[shard.clone()], weights: &weights[shard.clone()] };
-                let narrow = |tensor: &Lazy| tensor.narrow(0, shard.start, shard.len());
+                let narrow = |tensor: &Matrix| tensor.narrow(0, shard.start, shard.len());
                 self.contrast(&asked, batch, &narrow(&scores)?, &narrow(&chosen)?)
             })
             .collect::<candle_core::Result<_>>()?;
         let loss = parts.iter().map(|part| part.loss).sum();
-        let by_score = Lazy::cat(&parts.iter().map(|part| &part.by_score).collect::<Vec<_>>(), 0)?;
-        let by_chosen = Lazy::cat(&parts.iter().map(|part| &part.by_chosen).collect::<Vec<_>>(), 0)?.unsqueeze(1)?;
+        let by_score = Matrix::cat(&parts.iter().map(|part| &part.by_score).collect::<Vec<_>>(), 0)?;
+        let by_chosen = Matrix::cat(&parts.iter().map(|part| &part.by_chosen).collect::<Vec<_>>(), 0)?.unsqueeze(1)?;
         let user_slopes = (by_score.matmul(&v)? + wanted.broadcast_mul(&by_chosen)?)?;
         let item_slopes = by_score.t()?.matmul(&u)?.index_add(&places, &u.broadcast_mul(&by_chosen)?, 0)?;
         // From the vectors back through the towers.
@@ -312,9 +306,9 @@ impl<'a> Trainer<'a> {
     }
 
     /// Vectors of the batch's users and candidates.
-    fn towers(&self, leaves: &Leaves) -> candle_core::Result<(Lazy, Lazy)> {
+    fn towers(&self, leaves: &Leaves) -> candle_core::Result<(Matrix, Matrix)> {
         let (depth, hidden) = (self.tower.factors, self.tower.hidden);
-        let rise = |z: Lazy, first: usize| -> candle_core::Result<Lazy> {
+        let rise = |z: Matrix, first: usize| -> candle_core::Result<Matrix> {
             let z = match hidden {
                 0 => z,
                 _ => {
@@ -337,13 +331,13 @@ impl<'a> Trainer<'a> {
 
     /// The loss of some pairs, and its derivatives by the scores of all candidates and of the chosen item. Written out: recording every
     /// operation on the scores for automatic differentiation takes three times as long.
-    fn contrast(&self, asked: &Asked, batch: &Batch, scores: &Lazy, chosen: &Lazy) -> candle_core::Result<Contrast> {
+    fn contrast(&self, asked: &Asked, batch: &Batch, scores: &Matrix, chosen: &Matrix) -> candle_core::Result<Contrast> {
         let tower = self.tower;
         let (rows, columns) = (asked.pairs.len(), batch.candidates.len());
-        let matrix = |values: Vec<f32>| Lazy::from_vec(values, (rows, columns), scores.device());
-        let list = |values: Vec<f32>| Lazy::from_vec(values, rows, scores.device());
+        let matrix = |values: Vec<f32>| Matrix::from_vec(values, (rows, columns), scores.device());
+        let list = |values: Vec<f32>| Matrix::from_vec(values, rows, scores.device());
         let counts = self.counts(asked, batch, scores)?;
-        let total = |losses: Lazy| Ok::<f64, candle_core::Error>(f64::from(losses.sum_all()?.to_scalar::<f32>()?));
+        let total = |losses: Matrix| Ok::<f64, candle_core::Error>(f64::from(losses.sum_all()?.to_scalar::<f32>()?));
         if tower.loss == Loss::Softmax {
             let shift: Vec<f32> = batch.expected.iter().map(|expected| -tower.popularity * expected.ln()).collect();
             let mut shifts = Vec::with_capacity(rows * columns);
@@ -385,7 +379,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Which candidates are negatives of each pair: those that its owner does not have, and of these the hardest.
-    fn counts(&self, asked: &Asked, batch: &Batch, scores: &Lazy) -> candle_core::Result<Vec<bool>> {
+    fn counts(&self, asked: &Asked, batch: &Batch, scores: &Matrix) -> candle_core::Result<Vec<bool>> {
         let (hard, columns) = (self.tower.hard, batch.candidates.len());
         let mut counts = vec![true; asked.pairs.len() * columns];
         let known = if hard > 0 { scores.flatten_all()?.to_vec1::<f32>()? } else { Vec::new() };
@@ -570,6 +564,17 @@ impl<'a> Trainer<'a> {
 /// Names of a checkpoint's arrays: values and squares of each table.
 const STATE: [[&str; 2]; 3] =
     [["items.values", "items.squares"], ["users.values", "users.squares"], ["dense.values", "dense.squares"]];
+
+/// Clears the rows that no item (or user) with an interaction names: what nothing will ever teach must not speak.
+fn silence(table: &mut Table, bags: &Bags, interactions: &Csr) {
+    let mut taught = vec![false; bags.rows];
+    for bag in (0..interactions.rows()).filter(|&bag| !interactions.columns(bag).is_empty()) {
+        bags.bags.columns(bag).iter().for_each(|&row| taught[row as usize] = true);
+    }
+    for row in (0..bags.rows).filter(|&row| !taught[row]) {
+        table.row_mut(row).fill(0.0);
+    }
+}
 
 /// Calls with the position in `list` of each number that is in both ascending lists.
 fn both(numbers: &[u32], list: &[u32], mut found: impl FnMut(usize)) {

@@ -136,6 +136,13 @@ fn new_items_and_new_users_are_placed_by_what_is_known_of_them() {
     assert!(answer.items.iter().all(|ranked| ranked.item % 2 == 1) && answer.items.iter().any(|ranked| ranked.item == ITEMS - 1));
     assert_eq!(answer, bundle.for_user(&ask));
 
+    // What is known of a new item says nothing where no item that sold has it.
+    let mut shop = shop;
+    let mut odd = Labels::default();
+    (0..ITEMS).for_each(|item| odd.push(if item == ITEMS - 1 { Some("elsewhere") } else { shop.catalog.category.get(item) }));
+    shop.catalog.category = odd;
+    let model = TwoTower { epochs: 1, ..tower() }.fit(&shop.training(), &()).unwrap();
+    assert!(!model.knows(ITEMS - 1) && model.knows(ITEMS - 2));
     // Without features there is nothing to know them by.
     let plain = TwoTower { item_features: Vec::new(), user_features: Vec::new(), epochs: 1, ..tower() };
     let model = plain.fit(&shop.training(), &()).unwrap();
