@@ -22,7 +22,7 @@ pub struct Blend {
     pub members: Vec<Personal>,
     /// One weight a member, 0 or more; empty = learned, see [`Blend::resolved`].
     pub weights: Vec<f32>,
-    /// How the part that weights are learned on is cut off, as [`Split`] is written: it should resemble what the model will be
+    /// How the part that weights are learned on is cut off, as [`aisle_data::Split`] is written: it should resemble what the model will be
     /// asked. `validation` suits a shop; `last-order` the next order of every shopper.
     pub split: String,
     /// Items that each member proposes, 10 to 10000; never fewer than twice the number asked for.
