@@ -11,14 +11,11 @@
 //! directly, n·d²/2 + d³/6. Rows are independent, so the result does not depend on threads.
 
 use crate::dense;
-use crate::index::{Eligible, Found};
 use crate::kernels::{LANES, Simd, add_rows, copy_rows, dot, dots, gather, gram, simd, solve, substitute};
-use crate::recommend::{Fit, History, Recommend, Training, Watch, hyperparameter, strongest};
-use crate::top_k::Scored;
-use crate::vectors::Vectors;
+use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
+use crate::vectors::{ByVectors, Vectors, random};
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
-use aisle_data::SplitMix;
 use aisle_data::{Csr, Interactions};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -128,15 +125,9 @@ impl Side {
         Self { depth, values: vec![0.0; rows * depth] }
     }
 
-    /// Normal numbers with deviation 0.1 / √d, one generator a row, so that rows do not depend on each other.
+    /// Normal numbers with deviation 0.1 / √d.
     fn random(rows: usize, depth: usize, seed: u64) -> Self {
-        let mut side = Self::zero(rows, depth);
-        let deviation = 0.1 / (depth as f32).sqrt();
-        side.values.par_chunks_mut(depth).enumerate().for_each(|(row, values)| {
-            let mut state = SplitMix(seed ^ (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            values.iter_mut().for_each(|value| *value = deviation * state.normal());
-        });
-        side
+        Self { depth, values: random((rows, depth), 0.1 / (depth as f32).sqrt(), seed) }
     }
 
     /// Turns the rows to their principal axes, where YᵀY is diagonal. Inner products of rows stay. Returns false if the
@@ -407,26 +398,17 @@ impl AlsModel {
     }
 }
 
-impl Recommend for AlsModel {
+impl ByVectors for AlsModel {
     fn algorithm(&self) -> &'static str {
         "als"
     }
 
-    fn recommend(&self, history: History, k: usize, eligible: Eligible, found: &mut Found) {
-        self.vectors.recommend(self.fold_in(history).as_deref(), k, eligible, found);
+    fn vectors(&self) -> &Vectors {
+        &self.vectors
     }
 
-    fn recommend_batch(&self, histories: &[History], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
-        let queries: Vec<Option<Vec<f32>>> = histories.par_iter().map(|&history| self.fold_in(history)).collect();
-        self.vectors.recommend_batch(&queries, k, eligible)
-    }
-
-    fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
-        self.vectors.similar(item, k, eligible, found);
-    }
-
-    fn similarity(&self, a: u32, b: u32) -> f32 {
-        self.vectors.similarity(a, b)
+    fn query(&self, history: History) -> Option<Vec<f32>> {
+        self.fold_in(history)
     }
 
     /// A score is linear in the confidences of the history, so its parts are exact. O(solve + items · n · (n + d)).
@@ -440,14 +422,6 @@ impl Recommend for AlsModel {
             let parts = |item| history.items.iter().copied().zip(against.parts(history, scratch, item));
             items.iter().map(|&item| strongest(parts(item), item)).collect()
         })
-    }
-
-    fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
-        self.vectors.score(self.fold_in(history).as_deref(), items)
-    }
-
-    fn deviation(&self, history: History) -> f32 {
-        self.fold_in(history).map_or(0.0, |query| self.vectors.deviation(&query))
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {

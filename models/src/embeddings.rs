@@ -4,8 +4,9 @@
 //! travel, and a GPU's memory bounds the batch, not the catalogue.
 
 use crate::kernels::product;
+use crate::vectors::random;
 use crate::{ModelError, Result};
-use aisle_data::{Csr, Labels, NONE, SplitMix, cut};
+use aisle_data::{Csr, Labels, NONE, cut};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -19,13 +20,9 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Normal numbers of the given deviation; a row's numbers depend on its place and the seed alone.
+    /// See [`random`].
     pub fn random((rows, width): (usize, usize), deviation: f32, seed: u64) -> Self {
-        let mut values = vec![0f32; rows * width];
-        values.par_chunks_mut(width).enumerate().for_each(|(row, values)| {
-            let mut random = SplitMix(seed ^ (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            values.iter_mut().for_each(|value| *value = deviation * random.normal());
-        });
+        let values = random((rows, width), deviation, seed);
         Self { width, squares: vec![0.0; values.len()], values }
     }
 

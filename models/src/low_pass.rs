@@ -6,14 +6,11 @@
 
 use crate::als::Scaling;
 use crate::dense;
-use crate::index::{Eligible, Found};
 use crate::kernels::{LANES, add_rows, dot, product, simd};
-use crate::recommend::{Fit, History, Recommend, Training, Watch, hyperparameter, strongest};
-use crate::top_k::Scored;
-use crate::vectors::Vectors;
+use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
+use crate::vectors::{ByVectors, Vectors, random};
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
-use aisle_data::SplitMix;
 use aisle_data::{Csr, Interactions};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -96,11 +93,7 @@ impl Fit for LowPass {
         let by_user = normalised(&data.by_user, this.scaling, &users, &items);
         let by_item = normalised(&data.by_item, this.scaling, &items, &users);
         let width = (this.factors + OVERSAMPLE).next_multiple_of(LANES);
-        let mut basis = vec![0f32; items.len() * width];
-        basis.par_chunks_mut(width).enumerate().for_each(|(item, row)| {
-            let mut random = SplitMix(this.seed ^ (item as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            row.iter_mut().for_each(|value| *value = random.normal());
-        });
+        let mut basis = random((items.len(), width), 1.0, this.seed);
         let lost = || ModelError::Diverged {
             model: "low-pass",
             iteration: 0,
@@ -175,26 +168,17 @@ impl LowPassModel {
     }
 }
 
-impl Recommend for LowPassModel {
+impl ByVectors for LowPassModel {
     fn algorithm(&self) -> &'static str {
         "low-pass"
     }
 
-    fn recommend(&self, history: History, k: usize, eligible: Eligible, found: &mut Found) {
-        self.vectors.recommend(self.fold_in(history).as_deref(), k, eligible, found);
+    fn vectors(&self) -> &Vectors {
+        &self.vectors
     }
 
-    fn recommend_batch(&self, histories: &[History], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
-        let queries: Vec<Option<Vec<f32>>> = histories.par_iter().map(|&history| self.fold_in(history)).collect();
-        self.vectors.recommend_batch(&queries, k, eligible)
-    }
-
-    fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
-        self.vectors.similar(item, k, eligible, found);
-    }
-
-    fn similarity(&self, a: u32, b: u32) -> f32 {
-        self.vectors.similarity(a, b)
+    fn query(&self, history: History) -> Option<Vec<f32>> {
+        self.fold_in(history)
     }
 
     /// A score is a sum over the history, so its parts are exact.
@@ -204,14 +188,6 @@ impl Recommend for LowPassModel {
             strongest(self.parts(history).map(|(source, weight)| (source, weight * dot(self.vectors.item(source), target))), item)
         };
         items.iter().map(explain).collect()
-    }
-
-    fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
-        self.vectors.score(self.fold_in(history).as_deref(), items)
-    }
-
-    fn deviation(&self, history: History) -> f32 {
-        self.fold_in(history).map_or(0.0, |query| self.vectors.deviation(&query))
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {

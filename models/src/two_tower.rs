@@ -7,20 +7,17 @@
 //! - `cosine-contrastive`: 1 − cos(u, i) + w · mean max(0, cos(u, j) − margin) (Mao et al., "SimpleX", CIKM 2021, equation 1);
 //! - `bpr`: mean of −log σ(u·i − u·j) (Rendle et al., "BPR", UAI 2009). With `history=0` that is plain matrix factorisation.
 //!
-//! Only the dense part of a step, towers and loss, runs on the device, through candle's automatic differentiation; the sums of rows and
-//! their Adagrad steps are done where the tables are, in main memory. Items and users without any event get a vector from their features.
+//! Only the dense part of a step runs on the device, through candle: the towers, differentiated automatically, and the loss, whose slopes
+//! are written out. The sums of rows and their Adagrad steps are done where the tables are, in main memory. Items and users without any event get a vector from their features.
 
 use crate::als::Scaling;
 use crate::contrast::Trainer;
 use crate::held_out::HeldOut;
-use crate::index::{Eligible, Found};
 use crate::kernels::{add_rows, dot, simd};
-use crate::recommend::{Fit, History, Recommend, Training, Watch, hyperparameter, strongest};
-use crate::top_k::Scored;
-use crate::vectors::Vectors;
+use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
+use crate::vectors::{ByVectors, Vectors};
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What a batch is scored by.
@@ -295,26 +292,17 @@ impl TwoTowerModel {
     }
 }
 
-impl Recommend for TwoTowerModel {
+impl ByVectors for TwoTowerModel {
     fn algorithm(&self) -> &'static str {
         "two-tower"
     }
 
-    fn recommend(&self, history: History, k: usize, eligible: Eligible, found: &mut Found) {
-        self.vectors.recommend(self.fold_in(history).as_deref(), k, eligible, found);
+    fn vectors(&self) -> &Vectors {
+        &self.vectors
     }
 
-    fn recommend_batch(&self, histories: &[History], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
-        let queries: Vec<Option<Vec<f32>>> = histories.par_iter().map(|&history| self.fold_in(history)).collect();
-        self.vectors.recommend_batch(&queries, k, eligible)
-    }
-
-    fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
-        self.vectors.similar(item, k, eligible, found);
-    }
-
-    fn similarity(&self, a: u32, b: u32) -> f32 {
-        self.vectors.similarity(a, b)
+    fn query(&self, history: History) -> Option<Vec<f32>> {
+        self.fold_in(history)
     }
 
     /// What each item of the history adds to the mean, before the hidden layer.
@@ -331,14 +319,6 @@ impl Recommend for TwoTowerModel {
             strongest(history.items.iter().zip(history.values).map(part), item)
         };
         items.iter().map(explain).collect()
-    }
-
-    fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
-        self.vectors.score(self.fold_in(history).as_deref(), items)
-    }
-
-    fn deviation(&self, history: History) -> f32 {
-        self.fold_in(history).map_or(0.0, |query| self.vectors.deviation(&query))
     }
 
     fn knows(&self, item: u32) -> bool {

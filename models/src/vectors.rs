@@ -3,9 +3,88 @@
 use crate::dense;
 use crate::index::{Eligible, Exact, Found, Index};
 use crate::kernels::{dot, score_rows, simd};
+use crate::recommend::{History, Recommend};
 use crate::top_k::Scored;
-use crate::weights::Array;
+use crate::weights::{Array, Tensor};
+use aisle_data::SplitMix;
+use rayon::prelude::*;
 use std::sync::OnceLock;
+
+/// `rows × width` normal numbers of the given deviation, one generator a row: a row's numbers depend on its place and the seed alone.
+pub(crate) fn random((rows, width): (usize, usize), deviation: f32, seed: u64) -> Vec<f32> {
+    let mut values = vec![0f32; rows * width];
+    values.par_chunks_mut(width).enumerate().for_each(|(row, values)| {
+        let mut random = SplitMix(seed ^ (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        values.iter_mut().for_each(|value| *value = deviation * random.normal());
+    });
+    values
+}
+
+/// A model that turns a history into a query and ranks items by the inner product of their vectors with it.
+pub(crate) trait ByVectors: Send + Sync {
+    /// See [`Recommend::algorithm`].
+    fn algorithm(&self) -> &'static str;
+
+    /// Of the items.
+    fn vectors(&self) -> &Vectors;
+
+    /// The vector of a history; `None` where nothing is known.
+    fn query(&self, history: History) -> Option<Vec<f32>>;
+
+    /// See [`Recommend::explain`].
+    fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>>;
+
+    /// See [`Recommend::knows`].
+    fn knows(&self, _item: u32) -> bool {
+        false
+    }
+
+    /// See [`Recommend::tensors`].
+    fn tensors(&self) -> Vec<Tensor<'_>>;
+}
+
+impl<T: ByVectors> Recommend for T {
+    fn algorithm(&self) -> &'static str {
+        ByVectors::algorithm(self)
+    }
+
+    fn recommend(&self, history: History, k: usize, eligible: Eligible, found: &mut Found) {
+        self.vectors().recommend(self.query(history).as_deref(), k, eligible, found);
+    }
+
+    fn recommend_batch(&self, histories: &[History], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
+        let queries: Vec<Option<Vec<f32>>> = histories.par_iter().map(|&history| self.query(history)).collect();
+        self.vectors().recommend_batch(&queries, k, eligible)
+    }
+
+    fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
+        self.vectors().similar(item, k, eligible, found);
+    }
+
+    fn similarity(&self, a: u32, b: u32) -> f32 {
+        self.vectors().similarity(a, b)
+    }
+
+    fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {
+        ByVectors::explain(self, history, items)
+    }
+
+    fn score(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
+        self.vectors().score(self.query(history).as_deref(), items)
+    }
+
+    fn deviation(&self, history: History) -> f32 {
+        self.query(history).map_or(0.0, |query| self.vectors().deviation(&query))
+    }
+
+    fn knows(&self, item: u32) -> bool {
+        ByVectors::knows(self, item)
+    }
+
+    fn tensors(&self) -> Vec<Tensor<'_>> {
+        ByVectors::tensors(self)
+    }
+}
 
 /// The vectors of all items.
 pub(crate) struct Vectors {

@@ -267,14 +267,8 @@ fn the_two_solves_meet() {
 #[test]
 fn local_ridge_with_all_neighbours_is_ease() {
     let data = shop();
-    let (interactions, orders) = (Interactions::of(&data.log), Orders::of(&data.log));
-    let training = Training {
-        log: &data.log,
-        interactions: &interactions,
-        orders: &orders,
-        catalog: &data.catalog,
-        users: &data.user_attributes,
-    };
+    let made = Made { catalog: data.catalog, ..Made::of(data.log) };
+    let training = made.training();
     let local = LocalRidge { neighbours: 100, l2: 3.0, length: 0.5, ..LocalRidge::default() }.fit(&training, &()).unwrap();
     let ease = Ease { l2: 3.0, length: 0.5, ..Ease::default() }.fit(&training, &()).unwrap();
     for a in 0..20 {
@@ -290,14 +284,8 @@ fn local_ridge_with_all_neighbours_is_ease() {
 #[test]
 fn the_filters_are_those_of_the_paper() {
     let data = shop();
-    let (interactions, orders) = (Interactions::of(&data.log), Orders::of(&data.log));
-    let training = Training {
-        log: &data.log,
-        interactions: &interactions,
-        orders: &orders,
-        catalog: &data.catalog,
-        users: &data.user_attributes,
-    };
+    let made = Made { catalog: data.catalog, ..Made::of(data.log) };
+    let (training, interactions) = (made.training(), &made.interactions);
     let linear = LinearFilter { scaling: Scaling::Linear, ..LinearFilter::default() }.fit(&training, &()).unwrap();
     let (users, items) = (interactions.users(), interactions.items());
     let mut x = vec![vec![0f64; items]; users];
