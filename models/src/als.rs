@@ -378,7 +378,7 @@ impl AlsModel {
 
     fn against(&self) -> Against<'_> {
         Against {
-            factors: &self.vectors.values,
+            factors: self.vectors.values(),
             spectrum: &self.spectrum,
             least: least(&self.spectrum),
             scaling: self.als.scaling,
@@ -428,7 +428,7 @@ impl ByVectors for AlsModel {
         let factors = self.als.factors;
         vec![
             Tensor::f32("als.user_factors", &[self.user_factors.len() / factors, factors], &self.user_factors),
-            Tensor::f32("als.item_factors", &[self.vectors.len(), factors], &self.vectors.values),
+            Tensor::f32("als.item_factors", &[self.vectors.len(), factors], self.vectors.values()),
         ]
     }
 }

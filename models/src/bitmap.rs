@@ -1,5 +1,7 @@
 //! A set of items as one bit each.
 
+use crate::kernels::{count_ones, simd};
+
 /// Bits `0..len`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bitmap {
@@ -84,11 +86,11 @@ impl Bitmap {
 
     /// How many bits are set. O(len / 64).
     pub fn count(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
+        count_ones(simd(), &self.words)
     }
 
     /// The set bits, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
+    pub fn iter(&self) -> impl Iterator<Item = u32> + use<'_> {
         self.words.iter().enumerate().flat_map(|(number, &word)| {
             let mut left = word;
             std::iter::from_fn(move || {

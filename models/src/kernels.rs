@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 /// Items scored side by side: the width of a panel.
 pub const LANES: usize = 16;
-/// Queries, or panels, that one call of a kernel works on.
-pub const TILE: usize = 4;
+/// Rows of a tile of the Gram kernel.
+const TILE: usize = 4;
 
 /// The vector instructions in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub fn simd() -> Simd {
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("fma") {
             return Simd::Avx512;
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("popcnt") {
             return Simd::Avx2;
         }
     }
@@ -41,43 +41,6 @@ pub fn simd() -> Simd {
 #[inline(always)]
 fn madd<const FMA: bool>(a: f32, b: f32, sum: f32) -> f32 {
     if FMA { a.mul_add(b, sum) } else { a * b + sum }
-}
-
-/// `out[q][lane] = Σ_d queries[q][d] · panel[d][lane]`: four queries against one panel of 16 items.
-#[inline(always)]
-fn tile_body<const FMA: bool, const WIDE: bool>(queries: [&[f32]; TILE], panel: &[f32], out: &mut [[f32; LANES]; TILE]) {
-    let mut sums = [[0f32; LANES]; TILE];
-    let depth = panel.len() / LANES;
-    let [a, b, c, d] = queries.map(|query| &query[..depth]);
-    for (step, items) in panel.as_chunks::<LANES>().0.iter().enumerate() {
-        let weights = [a[step], b[step], c[step], d[step]];
-        for (sum, weight) in sums.iter_mut().zip(weights) {
-            for (total, &item) in sum.iter_mut().zip(items) {
-                *total = madd::<FMA>(weight, item, *total);
-            }
-        }
-    }
-    *out = sums;
-}
-
-/// `out[p][lane] = Σ_d query[d] · panels[p][d][lane]`: one query against four panels.
-#[inline(always)]
-fn scan_body<const FMA: bool, const WIDE: bool>(query: &[f32], panels: &[f32], out: &mut [[f32; LANES]; TILE]) {
-    let mut sums = [[0f32; LANES]; TILE];
-    let size = query.len() * LANES;
-    let (first, rest) = panels.split_at(size);
-    let (second, rest) = rest.split_at(size);
-    let (third, fourth) = rest.split_at(size);
-    let panels = [first, second, third, fourth].map(|panel| panel.as_chunks::<LANES>().0);
-    let [a, b, c, d] = panels.map(|panel| &panel[..query.len()]);
-    for (step, &weight) in query.iter().enumerate() {
-        for (sum, items) in sums.iter_mut().zip([&a[step], &b[step], &c[step], &d[step]]) {
-            for (total, &item) in sum.iter_mut().zip(items) {
-                *total = madd::<FMA>(weight, item, *total);
-            }
-        }
-    }
-    *out = sums;
 }
 
 /// Adds (or, with `SUB`, takes away) `Σ_n left[n] ⊗ right[n]` in one tile of 4 × 16 cells. The rows of `left` and
@@ -276,19 +239,16 @@ fn dots_body<const FMA: bool, const WIDE: bool>(rows: &[f32], vector: &[f32], ou
 }
 
 #[inline(always)]
-fn score_rows_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], query: &[f32], out: &mut [f32]) {
-    const SIDE: usize = 8;
+fn dot_rows_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], query: &[f32], out: &mut [f32]) {
     let depth = query.len();
-    for (which, out) in which.chunks(SIDE).zip(out.chunks_mut(SIDE)) {
-        let rows: [&[f32]; SIDE] = std::array::from_fn(|at| &rows[which[at.min(which.len() - 1)] as usize * depth..][..depth]);
-        let mut sums = [0f32; SIDE];
-        for (d, &weight) in query.iter().enumerate() {
-            for (sum, row) in sums.iter_mut().zip(&rows) {
-                *sum = madd::<FMA>(weight, row[d], *sum);
-            }
-        }
-        out.copy_from_slice(&sums[..out.len()]);
+    for (&row, out) in which.iter().zip(out) {
+        *out = dot_body::<FMA>(&rows[row as usize * depth..][..depth], query);
     }
+}
+
+#[inline(always)]
+fn count_ones_body<const FMA: bool, const WIDE: bool>(words: &[u64]) -> usize {
+    words.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() as usize
 }
 
 #[inline(always)]
@@ -353,7 +313,7 @@ macro_rules! dispatch {
         pub fn $name(simd: Simd, $($arg: $kind),*) $(-> $out)? {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx2,fma")]
+                #[target_feature(enable = "avx2,fma,popcnt")]
                 fn avx2($($arg: $kind),*) $(-> $out)? { $body::<true, false>($($arg),*) }
                 #[target_feature(enable = "avx512f,avx512vl,fma")]
                 fn avx512($($arg: $kind),*) $(-> $out)? { $body::<true, true>($($arg),*) }
@@ -372,14 +332,6 @@ macro_rules! dispatch {
     };
 }
 
-dispatch! {
-    /// Scores four queries against one panel of 16 items, `panel[d][lane]`.
-    tile, tile_body, (queries: [&[f32]; TILE], panel: &[f32], out: &mut [[f32; LANES]; TILE])
-}
-dispatch! {
-    /// Scores one query against four panels of 16 items each.
-    scan, scan_body, (query: &[f32], panels: &[f32], out: &mut [[f32; LANES]; TILE])
-}
 dispatch! {
     /// Adds the outer products of the rows of `left` and `right` (both `n × width`, `width` a multiple of 16)
     /// to the upper triangle of `matrix` (`width × width`); cells left of the diagonal within a tile are also written.
@@ -400,8 +352,12 @@ dispatch! {
     dots, dots_body, (rows: &[f32], vector: &[f32], out: &mut [f32])
 }
 dispatch! {
-    /// The inner products of a query with chosen rows, each summed in order of dimension: the bits of [`scan`] and [`tile`].
-    score_rows, score_rows_body, (rows: &[f32], which: &[u32], query: &[f32], out: &mut [f32])
+    /// The inner products of a query with chosen rows: the bits of [`dots`].
+    dot_rows, dot_rows_body, (rows: &[f32], which: &[u32], query: &[f32], out: &mut [f32])
+}
+dispatch! {
+    /// How many bits are set.
+    count_ones, count_ones_body, (words: &[u64]) -> usize
 }
 dispatch! {
     /// `out += Σ weights[n] · rows[which[n]]`, rows as long as `out`.
@@ -458,26 +414,21 @@ mod tests {
 
     #[test]
     fn every_width_scores_like_the_plain_sum() {
-        let depth = 37;
-        let (query, panels) = (numbers(depth, 1), numbers(TILE * depth * LANES, 2));
-        for simd in levels() {
-            let mut out = [[0f32; LANES]; TILE];
-            scan(simd, &query, &panels, &mut out);
-            for (number, scores) in out.iter().enumerate() {
-                let panel = &panels[number * depth * LANES..][..depth * LANES];
-                for (lane, &score) in scores.iter().enumerate() {
-                    let plain: f64 = (0..depth).map(|d| f64::from(query[d]) * f64::from(panel[d * LANES + lane])).sum();
+        for depth in [1, 16, 37, 64] {
+            let (query, rows) = (numbers(depth, 1), numbers(20 * depth, 2));
+            let which = [19, 0, 7];
+            for simd in levels() {
+                let (mut picked, mut all) = ([0f32; 3], [0f32; 20]);
+                dot_rows(simd, &rows, &which, &query, &mut picked);
+                dots(simd, &rows, &query, &mut all);
+                assert_eq!(picked, which.map(|row| all[row as usize]), "picked and all differ with {simd:?}");
+                for (row, score) in rows.chunks(depth).zip(all) {
+                    let plain: f64 = row.iter().zip(&query).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
                     assert!((plain - f64::from(score)).abs() < 1e-5, "{simd:?}");
                 }
-                let rows: Vec<f32> = (0..LANES * depth).map(|at| panel[at % depth * LANES + at / depth]).collect();
-                let mut picked = [0f32; 3];
-                score_rows(simd, &rows, &[15, 0, 7], &query, &mut picked);
-                assert_eq!(picked, [scores[15], scores[0], scores[7]], "picked and scanned differ with {simd:?}");
-                let mut batch = [[0f32; LANES]; TILE];
-                tile(simd, [&query; TILE], panel, &mut batch);
-                assert!(batch.iter().all(|row| row == scores), "batch and single differ with {simd:?}");
             }
         }
+        assert!(levels().into_iter().all(|simd| count_ones(simd, &[u64::MAX, 5, 0, 1 << 63]) == 67));
     }
 
     #[test]

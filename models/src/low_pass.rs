@@ -157,8 +157,8 @@ impl LowPassModel {
             return None;
         }
         let weights: Vec<f32> = self.parts(history).map(|(_, weight)| weight).collect();
-        let mut vector = vec![0f32; self.vectors.depth];
-        add_rows(simd(), &self.vectors.values, history.items, &weights, &mut vector);
+        let mut vector = vec![0f32; self.vectors.depth()];
+        add_rows(simd(), self.vectors.values(), history.items, &weights, &mut vector);
         Some(vector)
     }
 
@@ -192,7 +192,7 @@ impl ByVectors for LowPassModel {
 
     fn tensors(&self) -> Vec<Tensor<'_>> {
         vec![
-            Tensor::f32("low_pass.item_vectors", &[self.vectors.len(), self.vectors.depth], &self.vectors.values),
+            Tensor::f32("low_pass.item_vectors", &[self.vectors.len(), self.vectors.depth()], self.vectors.values()),
             Tensor::f32("low_pass.weights", &[self.weights.len()], &self.weights),
         ]
     }

@@ -273,7 +273,7 @@ impl TwoTowerModel {
 
     /// The vector of a history, and of what is known of its user. O(n · d).
     fn fold_in(&self, history: History) -> Option<Vec<f32>> {
-        let depth = self.vectors.depth;
+        let depth = self.vectors.depth();
         let mut z = vec![0f32; depth];
         if !self.steps.is_empty() && !history.items.is_empty() {
             let weights: Vec<f32> = history.values.iter().map(|&value| self.scaling.of(value)).collect();
@@ -310,7 +310,7 @@ impl ByVectors for TwoTowerModel {
         if self.steps.is_empty() {
             return vec![None; items.len()];
         }
-        let depth = self.vectors.depth;
+        let depth = self.vectors.depth();
         let explain = |&item: &u32| {
             let target = self.vectors.item(item);
             let part = |(&source, &value): (&u32, &f32)| {
@@ -326,8 +326,8 @@ impl ByVectors for TwoTowerModel {
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {
-        let depth = self.vectors.depth;
-        let mut tensors = vec![Tensor::f32("two_tower.item_vectors", &[self.vectors.len(), depth], &self.vectors.values)];
+        let depth = self.vectors.depth();
+        let mut tensors = vec![Tensor::f32("two_tower.item_vectors", &[self.vectors.len(), depth], self.vectors.values())];
         let others = [
             ("two_tower.steps", &self.steps),
             ("two_tower.users", &self.users),

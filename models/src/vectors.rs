@@ -1,8 +1,9 @@
 //! Item vectors and what every model made of them does: rank by inner product, compare by cosine.
 
 use crate::dense;
-use crate::index::{Eligible, Exact, Found, Index};
-use crate::kernels::{dot, score_rows, simd};
+use crate::exact::Exact;
+use crate::index::{Eligible, Found, Index};
+use crate::kernels::{dot, dot_rows, simd};
 use crate::recommend::{History, Recommend};
 use crate::top_k::Scored;
 use crate::weights::{Array, Tensor};
@@ -88,10 +89,6 @@ impl<T: ByVectors> Recommend for T {
 
 /// The vectors of all items.
 pub(crate) struct Vectors {
-    /// `items × depth`, row-major.
-    pub values: Array<f32>,
-    /// Dimension.
-    pub depth: usize,
     index: Exact,
     /// Mean vector, and the covariance matrix of the vectors over items: made when first asked for.
     moments: OnceLock<(Vec<f32>, Vec<f32>)>,
@@ -100,18 +97,27 @@ pub(crate) struct Vectors {
 impl Vectors {
     /// Packs row-major vectors.
     pub fn new(values: Array<f32>, depth: usize) -> Self {
-        let index = Exact::new(&values, depth);
-        Self { values, depth, index, moments: OnceLock::new() }
+        Self { index: Exact::new(values, depth), moments: OnceLock::new() }
+    }
+
+    /// `items × depth`, row-major.
+    pub fn values(&self) -> &[f32] {
+        self.index.rows()
+    }
+
+    /// Dimension.
+    pub fn depth(&self) -> usize {
+        self.index.depth()
     }
 
     /// Items.
     pub fn len(&self) -> usize {
-        self.values.len() / self.depth
+        self.index.len()
     }
 
     /// The vector of an item.
     pub fn item(&self, item: u32) -> &[f32] {
-        &self.values[item as usize * self.depth..][..self.depth]
+        &self.values()[item as usize * self.depth()..][..self.depth()]
     }
 
     /// The best for a query; nothing for none.
@@ -124,7 +130,7 @@ impl Vectors {
 
     /// The same for many queries, on all threads.
     pub fn recommend_batch(&self, queries: &[Option<Vec<f32>>], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
-        let nothing = vec![0f32; self.depth];
+        let nothing = vec![0f32; self.depth()];
         let known: Vec<&[f32]> = queries.iter().map(|query| query.as_deref().unwrap_or(&nothing)).collect();
         let mut results = self.index.search_batch(&known, k, eligible);
         // A history of nothing, or of items that were never trained on, is no taste.
@@ -155,7 +161,7 @@ impl Vectors {
     pub fn score(&self, query: Option<&[f32]>, items: &[u32]) -> Vec<Option<f32>> {
         let Some(query) = query else { return vec![None; items.len()] };
         let mut scores = vec![0f32; items.len()];
-        score_rows(simd(), &self.values, items, query, &mut scores);
+        dot_rows(simd(), self.values(), items, query, &mut scores);
         scores.into_iter().map(|score| score.is_finite().then_some(score)).collect()
     }
 
@@ -163,17 +169,19 @@ impl Vectors {
     pub fn deviation(&self, query: &[f32]) -> f32 {
         let (mean, square) = self.moments.get_or_init(|| {
             let count = self.len().max(1) as f32;
-            let mut mean = vec![0f32; self.depth];
-            self.values.chunks(self.depth).for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / count));
+            let mut mean = vec![0f32; self.depth()];
+            self.values()
+                .chunks(self.depth())
+                .for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / count));
             // Block after block on this thread: who waits inside a lock must not lend itself to other work.
-            let mut square = vec![0f32; self.depth * self.depth];
-            for block in self.values.chunks(dense::BLOCK * self.depth) {
-                let part = dense::gram(block, self.depth);
+            let mut square = vec![0f32; self.depth() * self.depth()];
+            for block in self.values().chunks(dense::BLOCK * self.depth()) {
+                let part = dense::gram(block, self.depth());
                 square.iter_mut().zip(part).for_each(|(sum, value)| *sum += value / count);
             }
             (mean, square)
         });
-        let second: f32 = square.chunks(self.depth).zip(query).map(|(row, &value)| value * dot(row, query)).sum();
+        let second: f32 = square.chunks(self.depth()).zip(query).map(|(row, &value)| value * dot(row, query)).sum();
         let first = dot(mean, query);
         (second - first * first).max(0.0).sqrt()
     }
