@@ -50,6 +50,16 @@ pub(crate) fn multiply(left: &[f32], right: &[f32], inner: usize) -> Vec<f32> {
     product
 }
 
+/// A · Bᵀ for matrices of the same width, both row-major; on this thread.
+pub(crate) fn multiply_transposed(left: &[f32], right: &[f32], width: usize) -> Vec<f32> {
+    let (rows, columns) = (left.len() / width, right.len() / width);
+    let mut product = vec![0f32; rows * columns];
+    let target = MatMut::from_row_major_slice_mut(&mut product, rows, columns);
+    let (left, right) = (MatRef::from_row_major_slice(left, rows, width), MatRef::from_row_major_slice(right, columns, width));
+    matmul::matmul(target, Accum::Replace, left, right.transpose(), 1.0, Par::Seq);
+    product
+}
+
 /// Makes the columns of a tall row-major matrix orthonormal, by Cholesky QR: Q = A R⁻¹ with AᵀA = RᵀR. A rank that rounding has
 /// lost is held up by a ridge of 10⁻⁶ of the largest diagonal entry. Returns false if the numbers are not finite.
 pub(crate) fn orthonormalise(matrix: &mut [f32], width: usize) -> bool {

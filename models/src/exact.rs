@@ -1,15 +1,19 @@
 //! The exact top k without looking at everything.
 //!
 //! The score of an item is one inner product in f32, [`kernels::dot_rows`], whoever asks. To find the k best, the index walks codes of
-//! 8 bits a dimension, the longest vectors first. From codes q̂ and x̂ follows a score that is off by at most
-//! |q·x − q̂·x̂| ≤ |q − q̂| |x| + |q̂| |x − x̂| (Cauchy-Schwarz, both errors known exactly). So each item has a lower and an upper bound:
-//! the k-th largest lower bound so far is a threshold, items whose upper bound is below it are out, and the walk ends where
-//! |q| |x| is below it. What is left, a few times k, is scored in f32. The answer *is* that of the plain scan, ties included.
+//! 8 bits a dimension, the longest vectors first, in a basis in which the first dimensions weigh most. From codes q̂ and x̂ follows a score
+//! that is off by at most |q·x − q̂·x̂| ≤ |q − q̂| |x| + |q̂| |x − x̂| (Cauchy-Schwarz, both errors known exactly). So each item has a lower
+//! and an upper bound: the k-th largest lower bound so far is a threshold, items whose upper bound is below it are out, and the walk ends
+//! where |q| |x| is below it. What is left, a few times k, is scored in f32. The answer *is* that of the plain scan, ties included.
+//!
+//! The order by length and the bound are those of LEMP (Teflioudi and Gemulla 2015), the heavy dimensions first those of FEXIPRO (Li et
+//! al. 2017); both work in floating point, item by item.
 
+use crate::basis::Basis;
 use crate::index::{Eligible, Found, Index};
-use crate::int8::{Codes, GROUP, Items, Level, Limit, Line, PANELS, ZERO, four, next};
+use crate::int8::{Bounds, Codes, GROUP, Items, Left, Level, Limit, Line, PANELS, STRIDE, Stage, ZERO, scan};
 use crate::kernels::{self, LANES, Simd, simd};
-use crate::top_k::{Scored, TopK};
+use crate::top_k::{self, Scored};
 use crate::weights::Array;
 use rayon::prelude::*;
 
@@ -17,6 +21,12 @@ use rayon::prelude::*;
 const USABLE: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
 /// A filter that passes fewer than one item in so many is faster answered by scoring what it passes.
 const GATHER: usize = 24;
+/// Queries that walk the codes together.
+const BLOCK: usize = 32;
+/// Groups that are coded together.
+const CHUNK: usize = 32;
+/// Candidates in the order of the vectors are worth sorting for from this many on.
+const SORT: usize = 2048;
 
 /// An item that may be among the best.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +39,19 @@ struct Candidate {
 /// What a search needs besides its results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch {
-    top: TopK,
     query: Query,
     walk: Walk,
     rows: Vec<u32>,
     scores: Vec<f32>,
+    keys: Vec<u64>,
     unit: Vec<f32>,
 }
 
 /// A query as the scan needs it.
 #[derive(Clone, Debug, Default)]
 struct Query {
+    /// In the basis of the index.
+    turned: Vec<f32>,
     codes: Codes,
     /// |q|.
     length: f32,
@@ -47,75 +59,55 @@ struct Query {
     slack: [f32; 2],
 }
 
-impl Query {
-    /// Codes a vector; false if its length allows no bounds.
-    fn set(&mut self, values: &[f32], largest: f32) -> bool {
-        let length = length_of(values);
-        if !USABLE.contains(&length) {
-            return false;
-        }
-        let peak = values.iter().fold(0f32, |peak, value| peak.max(value.abs()));
-        let scale = peak / largest;
-        let code = |value: f32| (value / scale).round_ties_even().clamp(-largest, largest);
-        let (mut sum, mut error, mut rounded) = (0i32, 0f64, 0f64);
-        self.codes.quads.clear();
-        for four in values.chunks(4) {
-            let mut quad = [0u8; 4];
-            for (byte, &value) in quad.iter_mut().zip(four) {
-                let code = code(value);
-                let back = f64::from(code) * f64::from(scale);
-                error += (f64::from(value) - back).powi(2);
-                rounded += back * back;
-                sum += code as i32;
-                *byte = code as i8 as u8;
-            }
-            self.codes.quads.push(i32::from_le_bytes(quad));
-        }
-        self.codes.start = -i32::from(ZERO) * sum;
-        self.codes.scale = scale;
-        self.length = length as f32;
-        // The f32 sum of d products is off by at most d ε |q| |x|; the bounds themselves are a few operations more.
-        let rounding = (values.len() as f64 + 64.0) * f64::from(f32::EPSILON) * length;
-        self.slack = [(error.sqrt() + rounding) as f32 * (1.0 + 1e-6), rounded.sqrt() as f32 * (1.0 + 1e-6)];
-        true
-    }
+/// What scores are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Product,
+    Cosine,
 }
 
-/// One question, and the view that it is answered by.
+/// One question.
 #[derive(Clone, Copy)]
 struct Ask<'a> {
-    view: &'a View,
+    by: By,
     query: &'a [f32],
     k: usize,
     eligible: Eligible<'a>,
 }
 
-/// One way to read the codes: scales and bounds for inner products, or for cosines.
-struct View {
-    scales: Vec<f32>,
-    /// For each panel of 16: the largest length, and the largest error of its codes; the error is infinite where there is no bound.
-    bounds: Vec<[f32; 2]>,
-}
-
-/// Finds the largest inner products exactly. Beside the vectors it keeps d + 12 bytes an item. O(items · d) a query at worst; on factors of
-/// real shops a tenth to a third of that.
+/// Finds the largest inner products exactly. Beside the vectors it keeps d + 11.5 bytes an item. O(items · d) a query at worst; on factors
+/// of real shops a twentieth to a quarter of that.
 pub struct Exact {
     rows: Array<f32>,
     depth: usize,
-    lines: Vec<Line>,
-    inner: View,
-    cosine: View,
+    basis: Basis,
+    stages: Vec<Stage>,
+    bounds: Vec<Bounds>,
     /// The item at each place, by descending length.
     order: Vec<u32>,
-    /// The length of the longest vector of each group of 64.
-    longest: Vec<f32>,
+    /// The length at each place; whole groups.
+    lengths: Vec<f32>,
     simd: Simd,
     level: Level,
 }
 
 /// Summed in double precision, where no f32 is too large or too small to be squared.
 fn length_of(vector: &[f32]) -> f64 {
-    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
+    square_of(vector).sqrt()
+}
+
+/// |x|².
+fn square_of(vector: &[f32]) -> f64 {
+    let mut sums = [0f64; 8];
+    let (chunks, rest) = vector.as_chunks::<8>();
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, &value)| *sum += f64::from(value) * f64::from(value));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>()
+}
+
+fn peak_of(vector: &[f32]) -> f32 {
+    vector.iter().fold(0f32, |peak, value| peak.max(value.abs()))
 }
 
 /// A number at least as large, as f32.
@@ -123,8 +115,113 @@ fn up(value: f64) -> f32 {
     (value * (1.0 + 1e-6)) as f32
 }
 
+/// The nearest whole number of a value up to ±127, as the low byte and as f32: adding 1.5 · 2²³ leaves it in the last bits.
+#[inline]
+fn rounded(value: f32) -> (u8, f32) {
+    const MAGIC: f32 = 12_582_912.0;
+    let sum = value + MAGIC;
+    (sum.to_bits() as u8, sum - MAGIC)
+}
+
+/// Sums of squares of what coding loses and of what it keeps, in units of the codes.
+#[derive(Clone, Copy, Default)]
+struct Coded {
+    lost: f64,
+    kept: f64,
+}
+
+/// Codes values, each times `inverse`.
+fn encode(values: &[f32], inverse: f32, mut put: impl FnMut(usize, u8)) -> Coded {
+    let mut coded = Coded::default();
+    for (at, &value) in values.iter().enumerate() {
+        let (byte, code) = rounded(value * inverse);
+        let (lost, kept) = (f64::from(value) * f64::from(inverse) - f64::from(code), f64::from(code));
+        coded.lost += lost * lost;
+        coded.kept += kept * kept;
+        put(at, byte);
+    }
+    coded
+}
+
+impl Query {
+    /// Codes a query; false if its length allows no bounds.
+    fn set(&mut self, index: &Exact, values: &[f32]) -> bool {
+        let length = length_of(values);
+        if !USABLE.contains(&length) {
+            return false;
+        }
+        index.basis.turn(index.simd, values, &mut self.turned);
+        let scale = peak_of(&self.turned) / index.level.largest();
+        let inverse = 1.0 / scale;
+        let codes = &mut self.codes;
+        codes.scale = scale;
+        codes.quads.clear();
+        codes.starts.clear();
+        codes.tails.clear();
+        let (mut lost, mut kept, mut left) = (0f64, 0f64, square_of(&self.turned));
+        for stage in &index.stages {
+            let values = &self.turned[stage.dimensions(index.depth)];
+            let mut sum = 0i32;
+            for four in values.chunks(4) {
+                let mut quad = [0u8; 4];
+                let coded = encode(four, inverse, |at, code| quad[at] = code);
+                (lost, kept) = (lost + coded.lost, kept + coded.kept);
+                sum += quad.iter().map(|&code| i32::from(code as i8)).sum::<i32>();
+                codes.quads.push(i32::from_le_bytes(quad));
+            }
+            left -= square_of(values);
+            codes.starts.push(-i32::from(ZERO) * sum);
+            codes.tails.push(up(f64::from(stage.unit) * left.max(0.0).sqrt() * (1.0 + 1e-5) / f64::from(scale)));
+        }
+        self.length = length as f32;
+        // The f32 sum of d products is off by at most d ε |q| |x|; the bounds themselves are a few operations more.
+        let rounding = ((values.len() as f64 + 64.0) * f64::from(f32::EPSILON) + index.basis.error()) * length;
+        let scale = f64::from(scale);
+        self.slack = [up(lost.sqrt() * scale + rounding), up(kept.sqrt() * scale)];
+        true
+    }
+
+    /// What a sum must reach for the item to be possible.
+    fn limit(&self, by: By, threshold: f32) -> Limit {
+        let unit = self.codes.scale;
+        // Finite where it is negative, for it may be multiplied by a length of zero.
+        let threshold = (threshold / unit).max(f32::MIN);
+        Limit { threshold, slack: self.slack.map(|slack| slack / unit), cosine: by == By::Cosine }
+    }
+}
+
+impl Stage {
+    /// The dimensions whose codes it holds.
+    fn dimensions(&self, depth: usize) -> std::ops::Range<usize> {
+        4 * self.quads.start..depth.min(4 * self.quads.end)
+    }
+}
+
+/// The quads of each stage: the first quarter, the second, and the other half. Shorter vectors have fewer stages, for each has a cost.
+fn stages(depth: usize) -> Vec<Stage> {
+    let quads = depth.div_ceil(4);
+    let cuts = match quads {
+        0..8 => vec![0, quads],
+        8..24 => vec![0, quads / 2, quads],
+        _ => vec![0, quads / 4, quads / 2, quads],
+    };
+    let stage = |cut: &[usize]| {
+        let left = depth.saturating_sub(4 * cut[1]);
+        // No value is larger than 127 codes: a tail is at most 127 √left.
+        Stage { quads: cut[0]..cut[1], lines: vec![], tails: vec![], unit: (127.0 / 255.0) * (left as f32).sqrt() }
+    };
+    cuts.windows(2).map(stage).collect()
+}
+
+/// The lines and tails of one stage, for some groups.
+#[derive(Default)]
+struct Part {
+    lines: Vec<Line>,
+    tails: Vec<[u8; LANES]>,
+}
+
 impl Exact {
-    /// Codes `len × depth` row-major vectors. O(items · (depth + log items)).
+    /// Codes `len × depth` row-major vectors. O(items · depth²).
     pub fn new(rows: Array<f32>, depth: usize) -> Self {
         Self::with_level(rows, depth, Level::best())
     }
@@ -136,36 +233,44 @@ impl Exact {
         let key = |item: u32| if lengths[item as usize].is_nan() { f64::INFINITY } else { lengths[item as usize] };
         let mut order: Vec<u32> = (0..len as u32).collect();
         order.par_sort_unstable_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
-        let (groups, quads) = (len.div_ceil(GROUP), depth.div_ceil(4));
-        let mut lines = vec![Line([ZERO; 64]); groups * quads * PANELS];
-        let view = || View { scales: vec![0f32; groups * GROUP], bounds: vec![[0f32; 2]; groups * PANELS] };
-        let (mut inner, mut cosine) = (view(), view());
-        let views = (inner.scales.par_chunks_mut(GROUP).zip(inner.bounds.par_chunks_mut(PANELS)))
-            .zip(cosine.scales.par_chunks_mut(GROUP).zip(cosine.bounds.par_chunks_mut(PANELS)));
-        lines.par_chunks_mut((quads * PANELS).max(1)).zip(views).enumerate().for_each(|(group, (lines, (inner, cosine)))| {
-            for (&item, at) in order[group * GROUP..].iter().take(GROUP).zip(0..) {
-                let vector = &rows[item as usize * depth..][..depth];
-                let (length, panel) = (lengths[item as usize], at / LANES);
-                if length == 0.0 {
-                    continue;
-                }
-                if !USABLE.contains(&length) {
-                    inner.1[panel][1] = f32::INFINITY;
-                    cosine.1[panel][1] = f32::INFINITY;
-                    continue;
-                }
-                let (scale, error) = encode(vector, at, lines);
-                inner.0[at] = scale;
-                cosine.0[at] = (f64::from(scale) / length) as f32;
-                let widen = |bounds: &mut [f32; 2], length: f64, error: f64| {
-                    *bounds = [bounds[0].max(up(length)), bounds[1].max(up(error))];
-                };
-                widen(&mut inner.1[panel], length, error);
-                widen(&mut cosine.1[panel], 1.0, error / length);
+        let usable = |item: u32| USABLE.contains(&lengths[item as usize]);
+        let row = |item: u32| &rows[item as usize * depth..][..depth];
+
+        let mut stages = stages(depth);
+        let step = (len / (16 * depth).max(4096)).max(1);
+        let sample: Vec<f32> = order.iter().step_by(step).filter(|&&item| usable(item)).flat_map(|&item| row(item)).copied().collect();
+        let basis = Basis::of(&sample, depth, &stages.iter().map(|stage| stage.dimensions(depth)).collect::<Vec<_>>());
+        drop(sample);
+
+        let coded: Vec<(Vec<Bounds>, Vec<Part>)> = order
+            .par_chunks(CHUNK * GROUP)
+            .map(|items| {
+                let nothing = vec![0f32; depth];
+                let all = items.iter().flat_map(|&item| if usable(item) { row(item) } else { &nothing }).copied().collect();
+                let turned = basis.turn_all(all);
+                let mut parts: Vec<Part> = stages.iter().map(|_| Part::default()).collect();
+                let groups = items.chunks(GROUP).zip(turned.chunks((GROUP * depth).max(1)));
+                let bounds = groups.map(|(items, vectors)| {
+                    let lengths: Vec<f64> = items.iter().map(|&item| lengths[item as usize]).collect();
+                    code_group(&lengths, vectors, (&stages, depth), &mut parts)
+                });
+                (bounds.collect(), parts)
+            })
+            .collect();
+        let mut bounds = Vec::with_capacity(len.div_ceil(GROUP));
+        for stage in &mut stages {
+            stage.lines.reserve_exact(len.div_ceil(LANES) * stage.quads.len());
+        }
+        for (some, parts) in coded {
+            bounds.extend(some);
+            for (stage, part) in stages.iter_mut().zip(parts) {
+                stage.lines.extend(part.lines);
+                stage.tails.extend(part.tails);
             }
-        });
-        let longest = order.iter().step_by(GROUP).map(|&item| up(key(item).max(*USABLE.start()))).collect();
-        Self { rows, depth, lines, inner, cosine, order, longest, simd: simd(), level }
+        }
+        let mut in_order: Vec<f32> = order.iter().map(|&item| key(item) as f32).collect();
+        in_order.resize(bounds.len() * GROUP, 0.0);
+        Self { rows, depth, basis, stages, bounds, order, lengths: in_order, simd: simd(), level }
     }
 
     /// The vectors, row-major.
@@ -180,12 +285,11 @@ impl Exact {
 
     /// Bytes beside the vectors.
     pub fn bytes(&self) -> usize {
-        let view = |view: &View| size_of_val(&view.scales[..]) + size_of_val(&view.bounds[..]);
-        size_of_val(&self.lines[..])
-            + view(&self.inner)
-            + view(&self.cosine)
+        let stages = self.stages.iter().map(|stage| size_of_val(&stage.lines[..]) + size_of_val(&stage.tails[..]));
+        stages.sum::<usize>()
+            + size_of_val(&self.bounds[..])
             + size_of_val(&self.order[..])
-            + size_of_val(&self.longest[..])
+            + size_of_val(&self.lengths[..])
     }
 
     /// As [`Index::search`], by the cosine. Zero vectors have cosine 0 with everything.
@@ -194,148 +298,149 @@ impl Exact {
         let mut unit = std::mem::take(&mut found.scratch.unit);
         unit.clear();
         unit.extend(query.iter().map(|&value| if length > 0.0 { (f64::from(value) / length) as f32 } else { 0.0 }));
-        self.find(Ask { view: &self.cosine, query: &unit, k, eligible }, found);
+        self.find(Ask { by: By::Cosine, query: &unit, k, eligible }, found);
         found.scratch.unit = unit;
     }
 
     /// The groups that can hold a score of the threshold: those before the first whose longest vector is too short for it.
-    fn until(&self, view: &View, length: f32, threshold: f32) -> usize {
-        if std::ptr::eq(view, &raw const self.cosine) || threshold <= 0.0 {
-            return self.longest.len();
+    fn until(&self, by: By, length: f32, threshold: f32) -> usize {
+        if by == By::Cosine || threshold <= 0.0 {
+            return self.bounds.len();
         }
         let slack = 1.0 + (self.depth as f32 + 64.0) * f32::EPSILON;
-        self.longest.partition_point(|&longest| longest * length * slack >= threshold)
+        let longest = |group: usize| self.lengths[group * GROUP] * length * slack;
+        let (mut first, mut last) = (0, self.bounds.len());
+        while first < last {
+            let middle = usize::midpoint(first, last);
+            if longest(middle) >= threshold { first = middle + 1 } else { last = middle }
+        }
+        first
     }
 
     fn find(&self, ask: Ask, found: &mut Found) {
         if !self.begin(ask, found) {
             return;
         }
-        let items = self.coded(ask.view);
-        let mut out = [0f32; GROUP];
+        let mut left = [Left::default()];
         let mut from = 0;
-        loop {
-            let Scratch { query, walk, .. } = &found.scratch;
-            let limit = query.limit(walk.threshold);
-            let Some((group, reached)) = next(self.level, items, &query.codes, limit, (from..walk.until, &mut out)) else { break };
-            self.take(ask, (group, reached, &out), &mut found.scratch);
-            from = group + 1;
+        while let Scratch { query, walk, .. } = &found.scratch
+            && from < walk.until
+        {
+            let end = walk.until.min(from + walk.stride);
+            let limit = query.limit(ask.by, walk.threshold);
+            scan(self.level, self.items(), [(&query.codes, limit)], from..end, &mut left);
+            self.take(ask, &left[0], &mut found.scratch);
+            from = end;
         }
         self.finish(ask, found);
     }
 
     /// As [`Exact::find`] for several queries: each part of the codes is read once for all of them.
     fn find_block(&self, queries: &[&[f32]], k: usize, eligible: &[Eligible], found: &mut [Found]) {
-        let ask = |at: usize| Ask { view: &self.inner, query: queries[at], k, eligible: eligible[at] };
+        const TOGETHER: usize = 4;
+        let ask = |at: usize| Ask { by: By::Product, query: queries[at], k, eligible: eligible[at] };
         let open: Vec<usize> = (0..queries.len()).filter(|&at| self.begin(ask(at), &mut found[at])).collect();
-        let items = self.coded(&self.inner);
-        let groups = self.longest.len();
-        let step = (STAY / (self.depth.div_ceil(4) * PANELS * size_of::<Line>()).max(1)).max(1);
-        let mut outs = [[0f32; GROUP]; 4];
-        for start in (0..groups).step_by(step) {
-            let end = groups.min(start + step);
-            let mut all_done = true;
-            for four_of in open.chunks(4) {
-                for group in start..end {
-                    let closed = |at: usize| group >= found[at].scratch.walk.until;
-                    if four_of.iter().all(|&at| closed(at)) {
-                        break;
-                    }
-                    all_done = false;
-                    let asked = std::array::from_fn(|lane| {
-                        let at = four_of[lane.min(four_of.len() - 1)];
-                        let Scratch { query, walk, .. } = &found[at].scratch;
-                        let idle = lane >= four_of.len() || closed(at);
-                        (&query.codes, query.limit(if idle { f32::INFINITY } else { walk.threshold }))
-                    });
-                    let reached = four(self.level, items, group, asked, &mut outs);
-                    for (lane, &at) in four_of.iter().enumerate().filter(|&(lane, _)| reached[lane] != 0) {
-                        self.take(ask(at), (group, reached[lane], &outs[lane]), &mut found[at].scratch);
-                    }
+        let mut left: [Left; TOGETHER] = std::array::from_fn(|_| Left::default());
+        let (mut from, mut any) = (0, true);
+        while any && from < self.bounds.len() {
+            let stride = open.iter().map(|&at| found[at].scratch.walk.stride).min().unwrap_or(STRIDE);
+            let end = self.bounds.len().min(from + stride);
+            any = false;
+            for some in open.chunks(TOGETHER) {
+                if some.iter().all(|&at| from >= found[at].scratch.walk.until) {
+                    continue;
+                }
+                any = true;
+                let asked = std::array::from_fn(|lane| {
+                    let Scratch { query, walk, .. } = &found[some[lane.min(some.len() - 1)]].scratch;
+                    let idle = lane >= some.len() || from >= walk.until;
+                    (&query.codes, query.limit(By::Product, if idle { f32::INFINITY } else { walk.threshold }))
+                });
+                scan(self.level, self.items(), asked, from..end, &mut left);
+                for (&at, left) in some.iter().zip(&left) {
+                    self.take(ask(at), left, &mut found[at].scratch);
                 }
             }
-            if all_done {
-                break;
-            }
+            from = end;
         }
         for at in open {
             self.finish(ask(at), &mut found[at]);
         }
     }
 
-    fn coded<'a>(&'a self, view: &'a View) -> Items<'a> {
-        Items { lines: &self.lines, scales: &view.scales, bounds: &view.bounds }
+    fn items(&self) -> Items<'_> {
+        Items { stages: &self.stages, bounds: &self.bounds }
     }
 
     /// Makes ready for a walk, and returns true. Where a walk does not pay (few items pass the filter) or has no bounds, all that passes is
     /// scored, and the search is done.
-    fn begin(&self, Ask { view, query, k, eligible }: Ask, found: &mut Found) -> bool {
+    fn begin(&self, ask: Ask, found: &mut Found) -> bool {
         let Found { items, scratch } = found;
         items.clear();
-        if self.depth == 0 || query.len() != self.depth || k == 0 {
+        if self.depth == 0 || ask.query.len() != self.depth || ask.k == 0 {
             return false;
         }
-        scratch.top.reset(k);
-        let few = (self.len() / GATHER).max(k);
-        if eligible.allowed.count() > few && scratch.query.set(query, self.level.largest()) {
-            scratch.walk.reset(k, self.longest.len());
+        let few = (self.len() / GATHER).max(ask.k);
+        if ask.eligible.allowed.count() > few && scratch.query.set(self, ask.query) {
+            scratch.walk.reset(ask.k, self.bounds.len());
             return true;
         }
-        let mut eligible = eligible.iter();
-        loop {
-            scratch.rows.clear();
-            scratch.rows.extend(eligible.by_ref().take(4 * GROUP));
-            if scratch.rows.is_empty() {
-                break;
-            }
-            self.score(view, query, scratch);
-        }
-        scratch.top.drain_into(items);
+        scratch.rows.clear();
+        scratch.rows.extend(ask.eligible.iter());
+        self.best(ask, found);
         false
     }
 
-    /// Takes the items of a group that reached their limit and may be returned.
-    #[inline]
-    fn take(&self, ask: Ask, (group, mut reached, scores): (usize, u64, &[f32; GROUP]), scratch: &mut Scratch) {
+    /// Takes the items that reached their limit and may be returned.
+    fn take(&self, ask: Ask, left: &Left, scratch: &mut Scratch) {
         let Scratch { query, walk, .. } = scratch;
-        while reached != 0 {
-            let at = reached.trailing_zeros() as usize;
-            reached &= reached - 1;
-            let Some(&item) = self.order.get(group * GROUP + at) else { break };
-            if ask.eligible.contains(item) {
-                let bounds = ask.view.bounds[group * PANELS + at / LANES];
-                let slack = bounds[0] * query.slack[0] + bounds[1] * query.slack[1];
-                let score = scores[at] * query.codes.scale;
-                walk.near.push(Candidate { low: score - slack, high: score + slack, item });
+        for (panel, mut mask, sums) in left.iter() {
+            let bounds = &self.bounds[panel / PANELS];
+            let unit = query.codes.scale / bounds.inverse[panel % PANELS];
+            let error = bounds.error[panel % PANELS] * query.slack[1];
+            while mask != 0 {
+                let at = mask.trailing_zeros() as usize;
+                mask &= mask - 1;
+                let place = panel * LANES + at;
+                let Some(&item) = self.order.get(place) else { break };
+                if ask.eligible.contains(item) {
+                    let length = self.lengths[place];
+                    let (mut score, mut slack) = (sums[at] as f32 * unit, length * query.slack[0] + error);
+                    if ask.by == By::Cosine {
+                        let over = if length > 0.0 { 1.0 / length } else { 0.0 };
+                        (score, slack) = (score * over, slack * over);
+                    }
+                    walk.near.push(Candidate { low: score - slack, high: score + slack, item });
+                }
             }
         }
+        walk.stride = (2 * walk.stride).min(STRIDE);
         if walk.near.len() >= walk.enough && walk.tighten() {
-            walk.until = self.until(ask.view, query.length, walk.threshold);
+            walk.until = self.until(ask.by, query.length, walk.threshold);
         }
     }
 
     /// Scores the candidates that a walk left.
-    fn finish(&self, Ask { view, query, .. }: Ask, found: &mut Found) {
-        let Found { items, scratch } = found;
-        scratch.walk.tighten();
-        scratch.rows.clear();
-        scratch.rows.extend(scratch.walk.near.iter().map(|candidate| candidate.item));
-        self.score(view, query, scratch);
-        scratch.top.drain_into(items);
+    fn finish(&self, ask: Ask, found: &mut Found) {
+        let Scratch { walk, rows, .. } = &mut found.scratch;
+        walk.tighten();
+        rows.clear();
+        rows.extend(walk.near.iter().map(|candidate| candidate.item));
+        if rows.len() > SORT {
+            rows.sort_unstable();
+        }
+        self.best(ask, found);
     }
 
-    /// Scores `scratch.rows` in f32 and offers them.
-    fn score(&self, view: &View, query: &[f32], scratch: &mut Scratch) {
-        let Scratch { top, rows, scores, .. } = scratch;
+    /// The best of `scratch.rows`, scored in f32.
+    fn best(&self, ask: Ask, found: &mut Found) {
+        let Found { items, scratch: Scratch { rows, scores, keys, .. } } = found;
         scores.resize(rows.len(), 0.0);
-        kernels::dot_rows(self.simd, &self.rows, rows, query, scores);
-        let cosine = std::ptr::eq(view, &raw const self.cosine);
-        for (&item, &score) in rows.iter().zip(scores.iter()) {
-            let score = if cosine { score * self.inverse_length(item) } else { score };
-            if score >= top.threshold() {
-                top.offer(item, score);
-            }
+        kernels::dot_rows(self.simd, &self.rows, rows, ask.query, scores);
+        if ask.by == By::Cosine {
+            rows.iter().zip(scores.iter_mut()).for_each(|(&item, score)| *score *= self.inverse_length(item));
         }
+        top_k::best(rows, scores, ask.k, keys, items);
     }
 
     /// One over the length of a vector; 0 for a zero vector.
@@ -345,25 +450,48 @@ impl Exact {
     }
 }
 
-/// Codes one vector as item `at` of a group. Returns the value of a code of 1 and |x − x̂|.
-fn encode(vector: &[f32], at: usize, lines: &mut [Line]) -> (f32, f64) {
-    let peak = vector.iter().fold(0f32, |peak, value| peak.max(value.abs()));
-    let scale = peak / 127.0;
-    let mut error = 0f64;
-    for (d, &value) in vector.iter().enumerate() {
-        let code = (value / scale).round_ties_even().clamp(-127.0, 127.0);
-        error += (f64::from(value) - f64::from(code) * f64::from(scale)).powi(2);
-        lines[d / 4 * PANELS + at / LANES].0[at % LANES * 4 + d % 4] = (code as i16 + i16::from(ZERO)) as u8;
+/// Codes the turned vectors of one group, whose lengths are given; unusable vectors are zeros here.
+fn code_group(lengths: &[f64], vectors: &[f32], (stages, depth): (&[Stage], usize), parts: &mut [Part]) -> Bounds {
+    let mut bounds =
+        Bounds { lengths: [[1.0; PANELS], [1.0; PANELS], [0.0; PANELS]], error: [0.0; PANELS], inverse: [1.0; PANELS] };
+    let firsts: Vec<usize> = parts.iter().map(|part| part.lines.len()).collect();
+    for (part, stage) in parts.iter_mut().zip(stages) {
+        part.lines.resize(part.lines.len() + PANELS * stage.quads.len(), Line([ZERO; 64]));
+        if stage.quads.end < depth.div_ceil(4) {
+            part.tails.resize(part.tails.len() + PANELS, [0; LANES]);
+        }
     }
-    (scale, error.sqrt())
-}
-
-impl Query {
-    /// What a score in units of codes must reach for the item to be possible.
-    fn limit(&self, threshold: f32) -> Limit {
-        let unit = self.codes.scale;
-        Limit { threshold: threshold / unit, slack: self.slack.map(|slack| slack / unit) }
+    for (panel, (lengths, vectors)) in lengths.chunks(LANES).zip(vectors.chunks((LANES * depth).max(1))).enumerate() {
+        let peak = peak_of(vectors);
+        let inverse = if peak > 0.0 { 127.0 / peak } else { 1.0 };
+        let known = lengths.iter().copied().filter(|length| USABLE.contains(length));
+        bounds.inverse[panel] = inverse;
+        bounds.lengths[1][panel] = known.clone().reduce(f64::min).map_or(1.0, |least| (least * (1.0 - 1e-6)) as f32);
+        bounds.lengths[2][panel] = known.reduce(f64::max).map_or(0.0, up);
+        for (lane, (&length, vector)) in lengths.iter().zip(vectors.chunks(depth.max(1))).enumerate() {
+            if length == 0.0 {
+                continue;
+            }
+            if !USABLE.contains(&length) {
+                bounds.error[panel] = f32::INFINITY;
+                continue;
+            }
+            let mut lost = 0f64;
+            for ((stage, part), first) in stages.iter().zip(parts.iter_mut()).zip(&firsts) {
+                let lines = &mut part.lines[first + panel * stage.quads.len()..][..stage.quads.len()];
+                let range = stage.dimensions(depth);
+                let coded = encode(&vector[range.clone()], inverse, |d, code| lines[d / 4].0[lane * 4 + d % 4] = code ^ ZERO);
+                lost += coded.lost;
+                let last = part.tails.len().saturating_sub(PANELS);
+                if let Some(tails) = part.tails[last..].get_mut(panel) {
+                    let tail = length_of(&vector[range.end..]) * f64::from(inverse) / f64::from(stage.unit);
+                    tails[lane] = (tail * (1.0 + 1e-6)).ceil() as u8;
+                }
+            }
+            bounds.error[panel] = bounds.error[panel].max(up(lost.sqrt() / f64::from(inverse)));
+        }
     }
+    bounds
 }
 
 /// How far a walk has come.
@@ -377,12 +505,17 @@ struct Walk {
     enough: usize,
     /// The groups that still matter are those before this one.
     until: usize,
+    /// How many groups to scan before the next look.
+    stride: usize,
+    /// For finding the k-th.
+    lows: Vec<u32>,
 }
 
 impl Walk {
     fn reset(&mut self, k: usize, groups: usize) {
         self.near.clear();
         (self.k, self.threshold, self.enough, self.until) = (k, f32::NEG_INFINITY, 2 * k + GROUP, groups);
+        self.stride = (2 * k).div_ceil(GROUP).clamp(1, STRIDE);
     }
 
     /// Raises the threshold and drops what is below it. O(candidates).
@@ -390,10 +523,12 @@ impl Walk {
         if self.near.len() <= self.k {
             return false;
         }
-        let (_, kth, _) = self.near.select_nth_unstable_by(self.k - 1, |a, b| b.low.total_cmp(&a.low));
-        let rose = kth.low > self.threshold;
-        self.threshold = self.threshold.max(kth.low);
-        let threshold = self.threshold;
+        self.lows.clear();
+        self.lows.extend(self.near.iter().map(|candidate| top_k::descending(candidate.low)));
+        let (_, &mut kth, _) = self.lows.select_nth_unstable(self.k - 1);
+        let threshold = self.threshold.max(top_k::ascended(kth));
+        let rose = threshold > self.threshold;
+        self.threshold = threshold;
         self.near.retain(|candidate| candidate.high >= threshold);
         self.enough = (2 * self.k + GROUP).max(self.near.len() * 3 / 2);
         rose
@@ -406,7 +541,7 @@ impl Index for Exact {
     }
 
     fn search(&self, query: &[f32], k: usize, eligible: Eligible, found: &mut Found) {
-        self.find(Ask { view: &self.inner, query, k, eligible }, found);
+        self.find(Ask { by: By::Product, query, k, eligible }, found);
     }
 
     fn search_batch(&self, queries: &[&[f32]], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
@@ -426,15 +561,11 @@ impl Index for Exact {
     }
 }
 
-/// Queries that walk the codes together.
-const BLOCK: usize = 32;
-/// Bytes of codes that stay in the cache while all queries of a block pass over them.
-const STAY: usize = 128 << 10;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bitmap::Bitmap;
+    use crate::top_k::TopK;
     use aisle_data::SplitMix;
     use proptest::prelude::*;
 

@@ -1,12 +1,16 @@
 //! The inner loop of the bounded scan: approximate inner products of 8-bit codes, 64 items at a time.
 //!
-//! A group of 64 items holds its codes in quads of dimensions: `[quad][item][4]`, one byte each, so that one instruction multiplies
-//! four dimensions of 16 items by four bytes of the query and no sum is horizontal. Item codes are unsigned (the value + 128),
-//! query codes signed; what the 128 adds is taken away at the start of each sum.
+//! A group of 64 items is four panels of 16, and a panel holds its codes in quads of dimensions: `[quad][item][4]`, one byte each, so that
+//! one instruction multiplies four dimensions of 16 items by four bytes of the query and no sum is horizontal. Item codes are unsigned
+//! (the value + 128), query codes signed; what the 128 adds is taken away at the start of each sum.
+//!
+//! Dimensions come in stages, the heaviest first. After each but the last, a panel of which no item can reach its limit, even if all that
+//! is left pointed straight at the query, is given up.
 
 use crate::kernels::LANES;
+use std::ops::Range;
 
-/// Items of a group, which is also what one word of a bitmap holds.
+/// Items of a group.
 pub(crate) const GROUP: usize = 64;
 /// Panels of 16 items in a group; each has its own bounds.
 pub(crate) const PANELS: usize = GROUP / LANES;
@@ -40,7 +44,7 @@ impl Level {
             {
                 return Level::Vnni;
             }
-            if is_x86_feature_detected!("avx2") {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 return Level::Avx2;
             }
         }
@@ -57,271 +61,449 @@ impl Level {
     }
 }
 
-/// A query in codes: `value ≈ scale · code`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Codes {
-    /// Four codes each.
-    pub quads: Vec<i32>,
-    /// −128 · Σ codes.
-    pub start: i32,
-    /// The value of a code of 1.
-    pub scale: f32,
+/// The codes of some dimensions of all items.
+pub(crate) struct Stage {
+    /// Which quads of dimensions.
+    pub quads: Range<usize>,
+    /// `groups × 4 panels × quads` lines.
+    pub lines: Vec<Line>,
+    /// The length of what comes after these dimensions, for each item of each panel: so many times `unit`, in codes. Empty in the last
+    /// stage.
+    pub tails: Vec<[u8; LANES]>,
+    /// See `tails`.
+    pub unit: f32,
+}
+
+/// What is known of the items of a group, for each of its panels.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Ones, the smallest length but zero, and the largest length.
+    pub lengths: [[f32; PANELS]; 3],
+    /// The largest error of the codes; infinite where there is no bound.
+    pub error: [f32; PANELS],
+    /// One over the value of a code of 1.
+    pub inverse: [f32; PANELS],
 }
 
 /// The items of an index, as the scan reads them.
 #[derive(Clone, Copy)]
 pub(crate) struct Items<'a> {
-    /// `groups × quads × 4` lines.
-    pub lines: &'a [Line],
-    /// For each place, the value of a code of 1; `groups × 64`.
-    pub scales: &'a [f32],
-    /// For each panel of 16, what multiplies the two parts of [`Limit`].
-    pub bounds: &'a [[f32; 2]],
+    /// From the heaviest dimensions to the lightest.
+    pub stages: &'a [Stage],
+    /// One a group.
+    pub bounds: &'a [Bounds],
 }
 
-/// What a score in units of codes must reach: `threshold − bounds · slack`, for each panel.
+/// A query in codes: `value ≈ scale · code`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Codes {
+    /// Four codes each.
+    pub quads: Vec<i32>,
+    /// −128 · Σ codes of each stage.
+    pub starts: Vec<i32>,
+    /// For each stage, what a tail of 1 can add to the sum.
+    pub tails: Vec<f32>,
+    /// The value of a code of 1.
+    pub scale: f32,
+}
+
+/// What a sum must reach for the item to be possible.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
+    /// The score to reach, over the scale of the query.
     pub threshold: f32,
+    /// What multiplies the largest length and the largest error of a panel, over the scale of the query.
     pub slack: [f32; 2],
+    /// Whether the score is divided by the length of the item.
+    pub cosine: bool,
 }
 
 impl Limit {
+    /// Which of [`Bounds::lengths`] multiplies the threshold.
     #[inline(always)]
-    fn of(&self, bounds: &[f32; 2]) -> f32 {
-        self.threshold - (bounds[0] * self.slack[0] + bounds[1] * self.slack[1])
+    fn factor(&self) -> usize {
+        match (self.cosine, self.threshold < 0.0) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
+        }
+    }
+
+    /// For each panel, in units of the codes.
+    #[inline(always)]
+    fn of(&self, factor: usize, bounds: &Bounds) -> [f32; PANELS] {
+        let (factors, longest) = (&bounds.lengths[factor], &bounds.lengths[2]);
+        std::array::from_fn(|panel| {
+            let slack = longest[panel] * self.slack[0] + bounds.error[panel] * self.slack[1];
+            (self.threshold * factors[panel] - slack) * bounds.inverse[panel]
+        })
     }
 }
 
-/// Looks for the first group from `from` on and before `until` of which an item reaches its limit. Returns the group and which of its
-/// items do, and leaves the scores of all 64 in `out`.
+/// Groups that are scanned at a time.
+pub(crate) const STRIDE: usize = 8;
+
+/// The panels of a stretch of groups that hold an item that may reach its limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    count: usize,
+    panels: [u32; STRIDE * PANELS + 1],
+    masks: [u16; STRIDE * PANELS + 1],
+    limits: [f32; STRIDE * PANELS + 1],
+    sums: [[i32; LANES]; STRIDE * PANELS + 1],
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        const ROOM: usize = STRIDE * PANELS + 1;
+        Self { count: 0, panels: [0; ROOM], masks: [0; ROOM], limits: [0.0; ROOM], sums: [[0; LANES]; ROOM] }
+    }
+}
+
+impl Left {
+    /// Each panel, which of its items reached their limit, and their sums.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, u16, &[i32; LANES])> {
+        (0..self.count).map(|at| (self.panels[at] as usize, self.masks[at], &self.sums[at]))
+    }
+}
+
+/// Finds in at most [`STRIDE`] groups the items that reach the limits of `Q` queries. The codes are read once for all of them.
 #[inline]
-pub(crate) fn next(
+pub(crate) fn scan<const Q: usize>(
     level: Level,
     items: Items,
-    query: &Codes,
-    limit: Limit,
-    (range, out): (std::ops::Range<usize>, &mut [f32; GROUP]),
-) -> Option<(usize, u64)> {
-    let lines = query.quads.len() * PANELS;
-    assert!(items.lines.len() >= range.end * lines && items.scales.len() >= range.end * GROUP);
-    assert!(items.bounds.len() >= range.end * PANELS);
+    queries: [(&Codes, Limit); Q],
+    groups: Range<usize>,
+    left: &mut [Left; Q],
+) {
+    assert!(groups.len() <= STRIDE, "a stretch of {} groups", groups.len());
     match level {
-        // SAFETY: `Level::best` returns this only where the processor reports the features; the lengths are asserted above.
+        // SAFETY: `Level::best` returns this only where the processor reports the features.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { x86::next_vnni(items, query, limit, range, out) },
+        Level::Vnni => unsafe { x86::scan_vnni(items, queries, groups, left) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { x86::next_avx2(items, query, limit, range, out) },
-        Level::Portable => next_by(items, query, limit, (range, out), portable),
+        Level::Avx2 => unsafe { x86::scan_avx2(items, queries, groups, left) },
+        // SAFETY: needs no features.
+        Level::Portable => unsafe { scan_by::<Portable, Q>(items, queries, groups, left) },
     }
 }
 
-/// [`next`] by a function that adds up one group.
-#[inline(always)]
-fn next_by(
-    items: Items,
-    query: &Codes,
-    limit: Limit,
-    (range, out): (std::ops::Range<usize>, &mut [f32; GROUP]),
-    sums: impl Fn(&[Line], &Codes, &mut [i32; GROUP]),
-) -> Option<(usize, u64)> {
-    let lines = query.quads.len() * PANELS;
-    let mut totals = [0i32; GROUP];
-    for group in range {
-        sums(&items.lines[group * lines..][..lines], query, &mut totals);
-        let scales = &items.scales[group * GROUP..][..GROUP];
-        let mut reached = 0u64;
-        for panel in 0..PANELS {
-            let limit = limit.of(&items.bounds[group * PANELS + panel]);
-            let places = panel * LANES..(panel + 1) * LANES;
-            let mut any = false;
-            for ((score, &total), &scale) in
-                out[places.clone()].iter_mut().zip(&totals[places.clone()]).zip(&scales[places.clone()])
-            {
-                *score = total as f32 * scale;
-                any |= *score >= limit;
+/// How a level adds up and compares. Its functions are inlined into a function that has the features they need.
+trait Kernel {
+    /// The sums of one panel.
+    type Sums: Copy;
+
+    unsafe fn load(sums: &[i32; LANES]) -> Self::Sums;
+
+    unsafe fn store(sums: Self::Sums, out: &mut [i32; LANES]);
+
+    /// All sums raised by a number.
+    unsafe fn raise(sums: Self::Sums, by: i32) -> Self::Sums;
+
+    /// Adds the products of one panel: one line a quad.
+    unsafe fn add(lines: &[Line], quads: &[i32], sums: Self::Sums) -> Self::Sums;
+
+    /// Adds the products of a whole group: four panels, one after the other.
+    #[inline(always)]
+    unsafe fn add_group<const Q: usize>(lines: &[Line], quads: [&[i32]; Q], sums: &mut [[Self::Sums; PANELS]; Q]) {
+        for (sums, quads) in sums.iter_mut().zip(quads) {
+            for (sums, lines) in sums.iter_mut().zip(lines.chunks_exact(quads.len())) {
+                // SAFETY: the caller's.
+                *sums = unsafe { Self::add(lines, quads, *sums) };
             }
-            if any {
-                for place in places {
-                    reached |= u64::from(out[place] >= limit) << place;
+        }
+    }
+
+    /// Which sums reach a limit, if `tails × tail` is added.
+    unsafe fn reach(sums: Self::Sums, tails: Option<&[u8; LANES]>, tail: f32, limit: f32) -> u16;
+}
+
+/// [`scan`] with one kernel. Nothing here depends on which panels survive but how many there are: no branch is guessed wrongly.
+///
+/// # Safety
+/// The processor has what the kernel needs.
+#[inline(always)]
+unsafe fn scan_by<K: Kernel, const Q: usize>(
+    items: Items,
+    queries: [(&Codes, Limit); Q],
+    groups: Range<usize>,
+    left: &mut [Left; Q],
+) {
+    let mut counts = [0; Q];
+    if let Some(stage) = items.stages.first() {
+        let size = stage.quads.len() * PANELS;
+        let mut quads: [&[i32]; Q] = [&[]; Q];
+        let mut factors = [0; Q];
+        for at in 0..Q {
+            (quads[at], factors[at]) = (&queries[at].0.quads[stage.quads.clone()], queries[at].1.factor());
+        }
+        for group in groups {
+            // SAFETY: the caller's.
+            let mut sums = unsafe {
+                let none = K::load(&[0; LANES]);
+                let mut sums = [[none; PANELS]; Q];
+                for at in 0..Q {
+                    sums[at] = [K::raise(none, queries[at].0.starts[0]); PANELS];
+                }
+                sums
+            };
+            // SAFETY: the caller's.
+            unsafe { K::add_group(&stage.lines[group * size..][..size], quads, &mut sums) };
+            let tails = stage.tails.get(group * PANELS..(group + 1) * PANELS);
+            for at in 0..Q {
+                let limits = queries[at].1.of(factors[at], &items.bounds[group]);
+                for panel in 0..PANELS {
+                    let tails = tails.map(|tails| &tails[panel]);
+                    // SAFETY: the caller's.
+                    let mask = unsafe { K::reach(sums[at][panel], tails, queries[at].0.tails[0], limits[panel]) };
+                    let (left, count) = (&mut left[at], &mut counts[at]);
+                    // SAFETY: the caller's.
+                    unsafe { K::store(sums[at][panel], &mut left.sums[*count]) };
+                    left.panels[*count] = (group * PANELS + panel) as u32;
+                    left.masks[*count] = mask;
+                    left.limits[*count] = limits[panel];
+                    *count += usize::from(mask != 0);
                 }
             }
         }
-        if reached != 0 {
-            return Some((group, reached));
-        }
     }
-    None
+    for ((left, (query, _)), mut count) in left.iter_mut().zip(queries).zip(counts) {
+        for (stage, (&start, &tail)) in items.stages.iter().zip(query.starts.iter().zip(&query.tails)).skip(1) {
+            let quads = &query.quads[stage.quads.clone()];
+            let mut kept = 0;
+            for at in 0..count {
+                let (panel, limit) = (left.panels[at] as usize, left.limits[at]);
+                let lines = &stage.lines[panel * quads.len()..][..quads.len()];
+                // SAFETY: the caller's.
+                let mask = unsafe {
+                    let sums = K::add(lines, quads, K::raise(K::load(&left.sums[at]), start));
+                    K::store(sums, &mut left.sums[kept]);
+                    K::reach(sums, stage.tails.get(panel), tail, limit)
+                };
+                (left.panels[kept], left.masks[kept], left.limits[kept]) = (panel as u32, mask, limit);
+                kept += usize::from(mask != 0);
+            }
+            count = kept;
+        }
+        left.count = count;
+    }
 }
 
-/// The sums of one group in plain Rust.
-#[inline(always)]
-fn portable(lines: &[Line], query: &Codes, totals: &mut [i32; GROUP]) {
-    totals.fill(query.start);
-    for (quad, lines) in query.quads.iter().zip(lines.chunks_exact(PANELS)) {
-        let codes = quad.to_le_bytes().map(|code| i32::from(code as i8));
-        for (line, totals) in lines.iter().zip(totals.as_chunks_mut::<LANES>().0) {
-            for (total, items) in totals.iter_mut().zip(line.0.as_chunks::<4>().0) {
-                *total += items.iter().zip(&codes).map(|(&item, &code)| i32::from(item) * code).sum::<i32>();
+/// The kernel in plain Rust.
+struct Portable;
+
+impl Kernel for Portable {
+    type Sums = [i32; LANES];
+
+    #[inline(always)]
+    unsafe fn load(sums: &[i32; LANES]) -> Self::Sums {
+        *sums
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: Self::Sums, out: &mut [i32; LANES]) {
+        *out = sums;
+    }
+
+    #[inline(always)]
+    unsafe fn add(lines: &[Line], quads: &[i32], mut sums: Self::Sums) -> Self::Sums {
+        for (quad, line) in quads.iter().zip(lines) {
+            let codes = quad.to_le_bytes().map(|code| i32::from(code as i8));
+            for (sum, items) in sums.iter_mut().zip(line.0.as_chunks::<4>().0) {
+                *sum += items.iter().zip(&codes).map(|(&item, &code)| i32::from(item) * code).sum::<i32>();
             }
         }
+        sums
     }
-}
 
-/// For four queries at once: which items of one group reach each one's limit, with their scores. A query that is done gets a limit of
-/// infinity.
-#[inline]
-pub(crate) fn four(
-    level: Level,
-    items: Items,
-    group: usize,
-    queries: [(&Codes, Limit); 4],
-    out: &mut [[f32; GROUP]; 4],
-) -> [u64; 4] {
-    #[cfg(target_arch = "x86_64")]
-    if level == Level::Vnni {
-        let quads = queries[0].0.quads.len();
-        assert!(queries.iter().all(|(query, _)| query.quads.len() == quads) && items.lines.len() >= (group + 1) * quads * PANELS);
-        assert!(items.scales.len() >= (group + 1) * GROUP && items.bounds.len() >= (group + 1) * PANELS);
-        // SAFETY: as in `next`.
-        return unsafe { x86::four_vnni(items, group, queries, out) };
+    #[inline(always)]
+    unsafe fn raise(sums: Self::Sums, by: i32) -> Self::Sums {
+        sums.map(|sum| sum + by)
     }
-    let mut reached = [0; 4];
-    for (((query, limit), out), reached) in queries.into_iter().zip(out).zip(&mut reached) {
-        *reached = next(level, items, query, limit, (group..group + 1, out)).map_or(0, |(_, reached)| reached);
+
+    #[inline(always)]
+    unsafe fn reach(sums: Self::Sums, tails: Option<&[u8; LANES]>, tail: f32, limit: f32) -> u16 {
+        let tails = tails.unwrap_or(&[0; LANES]);
+        sums.iter().zip(tails).rev().fold(0, |mask, (&sum, &length)| {
+            mask << 1 | u16::from(sum as f32 + f32::from(length) * tail >= limit)
+        })
     }
-    reached
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Codes, GROUP, Items, LANES, Limit, Line, PANELS, next_by};
+    use super::{Codes, Items, Kernel, LANES, Left, Limit, Line, PANELS, Range, scan_by};
     use std::arch::x86_64::{
-        __m512i, _CMP_GE_OQ, _MM_HINT_T0, _mm_prefetch, _mm256_add_epi32, _mm256_load_si256, _mm256_madd_epi16,
-        _mm256_maddubs_epi16, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_storeu_si256, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps,
-        _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
-        _mm512_storeu_ps,
+        __m256i, __m512i, _CMP_GE_OQ, _MM_HINT_T0, _mm_loadu_si64, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32, _mm256_cmp_ps,
+        _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_fmadd_ps, _mm256_load_si256, _mm256_loadu_si256, _mm256_madd_epi16,
+        _mm256_maddubs_epi16, _mm256_movemask_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_storeu_si256,
+        _mm512_add_epi32, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+        _mm512_load_si512, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_si512,
     };
 
     /// How far ahead of the scan lines are asked for.
     const AHEAD: usize = 4096;
 
-    /// Scores and limits of one group, given its sums. The caller asserts the lengths.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    unsafe fn compare(items: Items, group: usize, limit: Limit, sums: [__m512i; PANELS], out: &mut [f32; GROUP]) -> u64 {
-        let mut reached = 0u64;
-        let mut scores = [_mm512_set1_ps(0.0); PANELS];
-        for panel in 0..PANELS {
-            // SAFETY: `group` lies within scales and bounds, as `next` and `four` assert.
-            let (scale, bounds) = unsafe {
-                let scale = _mm512_loadu_ps(items.scales.as_ptr().add(group * GROUP + panel * LANES));
-                (scale, items.bounds.get_unchecked(group * PANELS + panel))
-            };
-            scores[panel] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[panel]), scale);
-            let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scores[panel], _mm512_set1_ps(limit.of(bounds)));
-            reached |= u64::from(mask) << (panel * LANES);
-        }
-        if reached != 0 {
-            for (panel, score) in scores.into_iter().enumerate() {
-                // SAFETY: the four stores of 16 fill `out`.
-                unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(panel * LANES), score) };
-            }
-        }
-        reached
-    }
+    struct Vnni;
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) unsafe fn next_vnni(
-        items: Items,
-        query: &Codes,
-        limit: Limit,
-        range: std::ops::Range<usize>,
-        out: &mut [f32; GROUP],
-    ) -> Option<(usize, u64)> {
-        let lines = query.quads.len() * PANELS;
-        for group in range {
-            let mut sums = [_mm512_set1_epi32(query.start); PANELS];
-            // SAFETY: `next` asserts that all groups of the range lie within the lines; a prefetch beyond them is harmless.
-            unsafe {
-                let mut line = items.lines.as_ptr().add(group * lines);
-                for &quad in &query.quads {
-                    let codes = _mm512_set1_epi32(quad);
-                    for (panel, sum) in sums.iter_mut().enumerate() {
-                        let at = line.add(panel);
-                        _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(AHEAD));
-                        *sum = _mm512_dpbusd_epi32(*sum, _mm512_load_si512(at.cast()), codes);
-                    }
-                    line = line.add(PANELS);
-                }
-                let reached = compare(items, group, limit, sums, out);
-                if reached != 0 {
-                    return Some((group, reached));
-                }
-            }
-        }
-        None
-    }
+    // SAFETY, of all that follows: the caller's, who has the features; each load and store is as wide as the array it is given.
+    impl Kernel for Vnni {
+        type Sums = __m512i;
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) unsafe fn four_vnni(
-        items: Items,
-        group: usize,
-        queries: [(&Codes, Limit); 4],
-        out: &mut [[f32; GROUP]; 4],
-    ) -> [u64; 4] {
-        let quads = queries[0].0.quads.len();
-        let mut sums = queries.map(|(query, _)| [_mm512_set1_epi32(query.start); PANELS]);
-        // SAFETY: `four` asserts that the group lies within the lines and that every query has as many quads.
-        unsafe {
-            let first = items.lines.as_ptr().add(group * quads * PANELS);
-            for quad in 0..quads {
-                let lines: [__m512i; PANELS] =
-                    std::array::from_fn(|panel| _mm512_load_si512(first.add(quad * PANELS + panel).cast()));
-                for (sums, (query, _)) in sums.iter_mut().zip(&queries) {
-                    let codes = _mm512_set1_epi32(*query.quads.get_unchecked(quad));
-                    for (sum, line) in sums.iter_mut().zip(lines) {
-                        *sum = _mm512_dpbusd_epi32(*sum, line, codes);
-                    }
-                }
-            }
-            let mut reached = [0; 4];
-            for at in 0..4 {
-                reached[at] = compare(items, group, queries[at].1, sums[at], &mut out[at]);
-            }
-            reached
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn next_avx2(
-        items: Items,
-        query: &Codes,
-        limit: Limit,
-        range: std::ops::Range<usize>,
-        out: &mut [f32; GROUP],
-    ) -> Option<(usize, u64)> {
         #[inline(always)]
-        fn sums(lines: &[Line], query: &Codes, totals: &mut [i32; GROUP]) {
-            // SAFETY: called below only, where the processor has AVX2; every load and store is within its slice.
+        unsafe fn load(sums: &[i32; LANES]) -> Self::Sums {
+            // SAFETY: as above.
+            unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(sums: Self::Sums, out: &mut [i32; LANES]) {
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }
+        }
+
+        #[inline(always)]
+        unsafe fn raise(sums: Self::Sums, by: i32) -> Self::Sums {
+            // SAFETY: as above.
+            unsafe { _mm512_add_epi32(sums, _mm512_set1_epi32(by)) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(lines: &[Line], quads: &[i32], sums: Self::Sums) -> Self::Sums {
+            // SAFETY: as above. Two chains of sums, for one would wait for itself.
             unsafe {
-                let ones = _mm256_set1_epi16(1);
-                let mut sums = [_mm256_set1_epi32(query.start); 2 * PANELS];
-                for (&quad, lines) in query.quads.iter().zip(lines.chunks_exact(PANELS)) {
-                    let codes = _mm256_set1_epi32(quad);
-                    let halves = lines.as_ptr().cast::<std::arch::x86_64::__m256i>();
-                    for (half, sum) in sums.iter_mut().enumerate() {
-                        let pairs = _mm256_maddubs_epi16(_mm256_load_si256(halves.add(half)), codes);
-                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
-                    }
+                let (mut sums, mut other) = (sums, _mm512_setzero_si512());
+                let (twos, last) = lines.as_chunks::<2>();
+                for (two, quads) in twos.iter().zip(quads.chunks_exact(2)) {
+                    sums = _mm512_dpbusd_epi32(sums, _mm512_load_si512(two[0].0.as_ptr().cast()), _mm512_set1_epi32(quads[0]));
+                    other = _mm512_dpbusd_epi32(other, _mm512_load_si512(two[1].0.as_ptr().cast()), _mm512_set1_epi32(quads[1]));
                 }
-                for (half, sum) in sums.into_iter().enumerate() {
-                    _mm256_storeu_si256(totals.as_mut_ptr().add(half * 8).cast(), sum);
+                if let ([last], Some(&quad)) = (last, quads.last()) {
+                    other = _mm512_dpbusd_epi32(other, _mm512_load_si512(last.0.as_ptr().cast()), _mm512_set1_epi32(quad));
+                }
+                _mm512_add_epi32(sums, other)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn add_group<const Q: usize>(lines: &[Line], quads: [&[i32]; Q], sums: &mut [[Self::Sums; PANELS]; Q]) {
+            let size = quads.first().map_or(0, |quads| quads.len());
+            assert!(lines.len() == PANELS * size && quads.iter().all(|quads| quads.len() == size));
+            for quad in 0..size {
+                // SAFETY: the lines are four panels of `size`; a prefetch beyond them is harmless.
+                unsafe {
+                    let mut panels = [_mm512_setzero_si512(); PANELS];
+                    for (panel, line) in panels.iter_mut().enumerate() {
+                        let at = lines.as_ptr().add(panel * size + quad);
+                        _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(AHEAD));
+                        *line = _mm512_load_si512(at.cast());
+                    }
+                    for (sums, quads) in sums.iter_mut().zip(quads) {
+                        let codes = _mm512_set1_epi32(*quads.get_unchecked(quad));
+                        for (sum, line) in sums.iter_mut().zip(panels) {
+                            *sum = _mm512_dpbusd_epi32(*sum, line, codes);
+                        }
+                    }
                 }
             }
         }
-        next_by(items, query, limit, (range, out), sums)
+
+        #[inline(always)]
+        unsafe fn reach(sums: Self::Sums, tails: Option<&[u8; LANES]>, tail: f32, limit: f32) -> u16 {
+            // SAFETY: as above.
+            unsafe {
+                let mut best = _mm512_cvtepi32_ps(sums);
+                if let Some(tails) = tails {
+                    let lengths = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(tails.as_ptr().cast())));
+                    best = _mm512_fmadd_ps(lengths, _mm512_set1_ps(tail), best);
+                }
+                _mm512_cmp_ps_mask::<_CMP_GE_OQ>(best, _mm512_set1_ps(limit))
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(super) unsafe fn scan_vnni<const Q: usize>(
+        items: Items,
+        queries: [(&Codes, Limit); Q],
+        groups: Range<usize>,
+        left: &mut [Left; Q],
+    ) {
+        // SAFETY: the features are enabled here.
+        unsafe { scan_by::<Vnni, Q>(items, queries, groups, left) }
+    }
+
+    struct Avx2;
+
+    // SAFETY: as of the other kernel.
+    impl Kernel for Avx2 {
+        type Sums = [__m256i; 2];
+
+        #[inline(always)]
+        unsafe fn load(sums: &[i32; LANES]) -> Self::Sums {
+            // SAFETY: as above.
+            unsafe { [_mm256_loadu_si256(sums.as_ptr().cast()), _mm256_loadu_si256(sums.as_ptr().add(8).cast())] }
+        }
+
+        #[inline(always)]
+        unsafe fn store(sums: Self::Sums, out: &mut [i32; LANES]) {
+            // SAFETY: as above.
+            unsafe {
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), sums[0]);
+                _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), sums[1]);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn raise(sums: Self::Sums, by: i32) -> Self::Sums {
+            // SAFETY: as above.
+            unsafe { [_mm256_add_epi32(sums[0], _mm256_set1_epi32(by)), _mm256_add_epi32(sums[1], _mm256_set1_epi32(by))] }
+        }
+
+        #[inline(always)]
+        unsafe fn add(lines: &[Line], quads: &[i32], mut sums: Self::Sums) -> Self::Sums {
+            for (&quad, line) in quads.iter().zip(lines) {
+                // SAFETY: as above; the two loads make one line.
+                unsafe {
+                    let (codes, ones) = (_mm256_set1_epi32(quad), _mm256_set1_epi16(1));
+                    for (half, sum) in sums.iter_mut().enumerate() {
+                        let items = _mm256_load_si256(line.0.as_ptr().add(32 * half).cast());
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(items, codes), ones));
+                    }
+                }
+            }
+            sums
+        }
+
+        #[inline(always)]
+        unsafe fn reach(sums: Self::Sums, tails: Option<&[u8; LANES]>, tail: f32, limit: f32) -> u16 {
+            let mut mask = 0u16;
+            for (half, sum) in sums.into_iter().enumerate() {
+                // SAFETY: as above; 8 bytes are loaded from one half of the tails.
+                let reached = unsafe {
+                    let mut best = _mm256_cvtepi32_ps(sum);
+                    if let Some(tails) = tails {
+                        let lengths = _mm256_cvtepu8_epi32(_mm_loadu_si64(tails.as_ptr().add(8 * half).cast()));
+                        best = _mm256_fmadd_ps(_mm256_cvtepi32_ps(lengths), _mm256_set1_ps(tail), best);
+                    }
+                    _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(best, _mm256_set1_ps(limit)))
+                };
+                mask |= (reached as u16) << (8 * half);
+            }
+            mask
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn scan_avx2<const Q: usize>(
+        items: Items,
+        queries: [(&Codes, Limit); Q],
+        groups: Range<usize>,
+        left: &mut [Left; Q],
+    ) {
+        // SAFETY: the features are enabled here.
+        unsafe { scan_by::<Avx2, Q>(items, queries, groups, left) }
     }
 }
 
@@ -331,46 +513,76 @@ mod tests {
     use aisle_data::SplitMix;
 
     #[test]
-    fn every_level_finds_the_same_sums() {
-        let (groups, quads) = (3, 5);
+    fn every_level_finds_the_same_items() {
+        let (groups, ends) = (3, [3, 4, 9]);
         let mut random = SplitMix(7);
         let mut byte = || (random.draw() >> 32) as u8;
-        let lines: Vec<Line> = (0..groups * quads * PANELS).map(|_| Line(std::array::from_fn(|_| byte()))).collect();
+        let mut from = 0;
+        let stages: Vec<Stage> = ends
+            .into_iter()
+            .map(|end| {
+                let quads = from..end;
+                from = end;
+                Stage {
+                    lines: (0..groups * PANELS * quads.len()).map(|_| Line(std::array::from_fn(|_| byte()))).collect(),
+                    // What is left adds up to 24 quads of 63 · 128 at most: a tail of 200 allows for all of it.
+                    tails: if end == 9 { vec![] } else { vec![[200; LANES]; groups * PANELS] },
+                    quads,
+                    unit: 1.0,
+                }
+            })
+            .collect();
         // Codes that the narrowest level can hold, its extremes among them.
-        let codes: Vec<i8> =
-            (0..quads * 4).map(|at| if at < 8 { 63 - 126 * (at as i8 % 2) } else { (byte() % 127) as i8 - 63 }).collect();
-        let quad = |four: &[i8]| i32::from_le_bytes(std::array::from_fn(|at| four[at] as u8));
+        let codes: Vec<i8> = (0..36).map(|at| if at < 8 { 63 - 126 * (at as i8 % 2) } else { (byte() % 127) as i8 - 63 }).collect();
+        let sum = |range: &Range<usize>| codes[4 * range.start..4 * range.end].iter().map(|&code| i32::from(code)).sum::<i32>();
         let query = Codes {
-            quads: codes.chunks(4).map(quad).collect(),
-            start: -128 * codes.iter().map(|&code| i32::from(code)).sum::<i32>(),
+            quads: codes.chunks(4).map(|four| i32::from_le_bytes(std::array::from_fn(|at| four[at] as u8))).collect(),
+            starts: stages.iter().map(|stage| -128 * sum(&stage.quads)).collect(),
+            tails: vec![24.0 * 4.0 * 63.0 * 128.0 / 200.0; 3],
             scale: 1.0,
         };
-        let (scales, bounds) = (vec![0.5; groups * GROUP], vec![[1.0, 2.0]; groups * PANELS]);
-        let items = Items { lines: &lines, scales: &scales, bounds: &bounds };
+        let lengths = [[1.0; 4], [0.5, 1.0, 1.0, 1.0], [1.0; 4]];
+        let bounds = vec![Bounds { lengths, error: [2.0; 4], inverse: [2.0; 4] }; groups];
+        let items = Items { stages: &stages, bounds: &bounds };
         let mut levels = vec![Level::Portable];
         #[cfg(target_arch = "x86_64")]
         levels.extend([Level::Avx2, Level::Vnni].into_iter().filter(|level| {
             let best = Level::best();
             best == *level || (best == Level::Vnni && *level == Level::Avx2)
         }));
-        let plain = |place: usize| -> f32 {
-            let (group, at) = (place / GROUP, place % GROUP);
-            let value = |d: usize| {
-                let line = &lines[(group * quads + d / 4) * PANELS + at / LANES];
-                (i32::from(line.0[at % LANES * 4 + d % 4]) - 128) * i32::from(codes[d])
+        let plain = |place: usize| -> i32 {
+            let (panel, at) = (place / LANES, place % LANES);
+            let value = |stage: &Stage, quad: usize, d: usize| {
+                let line = &stage.lines[panel * stage.quads.len() + quad - stage.quads.start];
+                (i32::from(line.0[at * 4 + d]) - 128) * i32::from(codes[4 * quad + d])
             };
-            (0..quads * 4).map(value).sum::<i32>() as f32 * 0.5
+            stages
+                .iter()
+                .map(|stage| stage.quads.clone().flat_map(|quad| (0..4).map(move |d| value(stage, quad, d))).sum::<i32>())
+                .sum()
         };
         for level in levels {
-            for (group, limit) in (0..groups).flat_map(|group| [-1e9, 0.0, 9000.0].map(|limit| (group, limit))) {
-                let expected: u64 = (0..GROUP).map(|at| u64::from(plain(group * GROUP + at) >= limit - 5.0) << at).sum();
-                let limit = Limit { threshold: limit, slack: [1.0, 2.0] };
-                let mut out = [0f32; GROUP];
-                let found = next(level, items, &query, limit, (group..group + 1, &mut out));
-                assert_eq!(found, (expected != 0).then_some((group, expected)), "{level:?}");
-                assert!(expected == 0 || (0..GROUP).all(|at| out[at] == plain(group * GROUP + at)), "{level:?}");
-                let mut outs = [[0f32; GROUP]; 4];
-                assert_eq!(four(level, items, group, [(&query, limit); 4], &mut outs), [expected; 4], "{level:?}");
+            for (threshold, cosine) in [(-1e9, false), (0.0, false), (9000.0, false), (9000.0, true)] {
+                let limit = |place: usize| {
+                    let least = if cosine && place % GROUP < LANES { threshold * 0.5 } else { threshold };
+                    (least - 5.0) * 2.0
+                };
+                let expected: Vec<(usize, i32)> = (0..groups * GROUP)
+                    .map(|place| (place, plain(place)))
+                    .filter(|&(place, sum)| sum as f32 >= limit(place))
+                    .collect();
+                let of = |left: &Left| -> Vec<(usize, i32)> {
+                    let items = left.iter().flat_map(|(panel, mask, sums)| {
+                        (0..LANES).filter(move |at| mask >> at & 1 == 1).map(move |at| (panel * LANES + at, sums[at]))
+                    });
+                    items.collect()
+                };
+                let limit = Limit { threshold, slack: [1.0, 2.0], cosine };
+                let (mut one, mut four) = ([Left::default()], std::array::from_fn::<Left, 4, _>(|_| Left::default()));
+                scan(level, items, [(&query, limit)], 0..groups, &mut one);
+                assert_eq!(of(&one[0]), expected, "{level:?}");
+                scan(level, items, [(&query, limit); 4], 0..groups, &mut four);
+                assert!(four.iter().all(|left| of(left) == expected), "{level:?}");
             }
         }
     }

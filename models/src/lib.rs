@@ -10,6 +10,7 @@ mod als;
 mod answer;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod basis;
 mod bitmap;
 mod blend;
 mod bundle;

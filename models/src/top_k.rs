@@ -17,6 +17,35 @@ impl Scored {
     }
 }
 
+/// A number that orders scores from the highest to the lowest.
+#[inline]
+pub(crate) fn descending(score: f32) -> u32 {
+    let bits = score.to_bits();
+    !(if bits >> 31 == 1 { !bits } else { bits | 1 << 31 })
+}
+
+/// The score of a number from [`descending`].
+#[inline]
+pub(crate) fn ascended(number: u32) -> f32 {
+    let bits = !number;
+    f32::from_bits(if bits >> 31 == 1 { bits & !(1 << 31) } else { !bits })
+}
+
+/// The `k` best of some items, best first, in the order of [`TopK`]. `keys` is scratch memory. O(items + k log k).
+pub(crate) fn best(items: &[u32], scores: &[f32], k: usize, keys: &mut Vec<u64>, out: &mut Vec<Scored>) {
+    keys.clear();
+    let finite = items.iter().zip(scores).filter(|(_, score)| score.is_finite());
+    // Minus zero becomes zero, so that ties stay ties.
+    keys.extend(finite.map(|(&item, &score)| u64::from(descending(score + 0.0)) << 32 | u64::from(item)));
+    if keys.len() > k {
+        keys.select_nth_unstable(k);
+        keys.truncate(k);
+    }
+    keys.sort_unstable();
+    out.clear();
+    out.extend(keys.iter().map(|&key| Scored { item: key as u32, score: ascended((key >> 32) as u32) }));
+}
+
 /// Keeps the k best it was offered: a binary heap with the worst on top. O(log k) an accepted offer, O(1) a refused one.
 #[derive(Clone, Debug, Default)]
 pub struct TopK {
