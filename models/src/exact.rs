@@ -28,14 +28,6 @@ const CHUNK: usize = 32;
 /// Candidates in the order of the vectors are worth sorting for from this many on.
 const SORT: usize = 2048;
 
-/// An item that may be among the best.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    low: f32,
-    high: f32,
-    item: u32,
-}
-
 /// What a search needs besides its results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch {
@@ -238,7 +230,8 @@ impl Exact {
 
         let mut stages = stages(depth);
         let step = (len / (16 * depth).max(4096)).max(1);
-        let sample: Vec<f32> = order.iter().step_by(step).filter(|&&item| usable(item)).flat_map(|&item| row(item)).copied().collect();
+        let sample: Vec<&[f32]> = order.iter().step_by(step).filter(|&&item| usable(item)).map(|&item| row(item)).collect();
+        let sample = sample.concat();
         let basis = Basis::of(&sample, depth, &stages.iter().map(|stage| stage.dimensions(depth)).collect::<Vec<_>>());
         drop(sample);
 
@@ -246,8 +239,8 @@ impl Exact {
             .par_chunks(CHUNK * GROUP)
             .map(|items| {
                 let nothing = vec![0f32; depth];
-                let all = items.iter().flat_map(|&item| if usable(item) { row(item) } else { &nothing }).copied().collect();
-                let turned = basis.turn_all(all);
+                let all: Vec<&[f32]> = items.iter().map(|&item| if usable(item) { row(item) } else { &nothing }).collect();
+                let turned = basis.turn_all(all.concat());
                 let mut parts: Vec<Part> = stages.iter().map(|_| Part::default()).collect();
                 let groups = items.chunks(GROUP).zip(turned.chunks((GROUP * depth).max(1)));
                 let bounds = groups.map(|(items, vectors)| {
@@ -410,12 +403,12 @@ impl Exact {
                         let over = if length > 0.0 { 1.0 / length } else { 0.0 };
                         (score, slack) = (score * over, slack * over);
                     }
-                    walk.near.push(Candidate { low: score - slack, high: score + slack, item });
+                    walk.push(score - slack, score + slack, item);
                 }
             }
         }
         walk.stride = (2 * walk.stride).min(STRIDE);
-        if walk.near.len() >= walk.enough && walk.tighten() {
+        if walk.items.len() >= walk.enough && walk.tighten(self.simd) {
             walk.until = self.until(ask.by, query.length, walk.threshold);
         }
     }
@@ -423,9 +416,8 @@ impl Exact {
     /// Scores the candidates that a walk left.
     fn finish(&self, ask: Ask, found: &mut Found) {
         let Scratch { walk, rows, .. } = &mut found.scratch;
-        walk.tighten();
-        rows.clear();
-        rows.extend(walk.near.iter().map(|candidate| candidate.item));
+        walk.tighten(self.simd);
+        std::mem::swap(rows, &mut walk.items);
         if rows.len() > SORT {
             rows.sort_unstable();
         }
@@ -497,9 +489,12 @@ fn code_group(lengths: &[f64], vectors: &[f32], (stages, depth): (&[Stage], usiz
 /// How far a walk has come.
 #[derive(Clone, Debug, Default)]
 struct Walk {
-    near: Vec<Candidate>,
+    /// What may be among the best, with bounds of its score.
+    items: Vec<u32>,
+    lows: Vec<f32>,
+    highs: Vec<f32>,
     k: usize,
-    /// The k-th largest lower bound, as of the last look.
+    /// At least k items are known to reach it.
     threshold: f32,
     /// How many candidates call for another look.
     enough: usize,
@@ -507,30 +502,42 @@ struct Walk {
     until: usize,
     /// How many groups to scan before the next look.
     stride: usize,
-    /// For finding the k-th.
-    lows: Vec<u32>,
 }
 
 impl Walk {
     fn reset(&mut self, k: usize, groups: usize) {
-        self.near.clear();
+        self.items.clear();
+        self.lows.clear();
+        self.highs.clear();
         (self.k, self.threshold, self.enough, self.until) = (k, f32::NEG_INFINITY, 2 * k + GROUP, groups);
         self.stride = (2 * k).div_ceil(GROUP).clamp(1, STRIDE);
     }
 
+    #[inline]
+    fn push(&mut self, low: f32, high: f32, item: u32) {
+        self.items.push(item);
+        self.lows.push(low);
+        self.highs.push(high);
+    }
+
     /// Raises the threshold and drops what is below it. O(candidates).
-    fn tighten(&mut self) -> bool {
-        if self.near.len() <= self.k {
+    fn tighten(&mut self, simd: Simd) -> bool {
+        if self.items.len() <= self.k {
             return false;
         }
-        self.lows.clear();
-        self.lows.extend(self.near.iter().map(|candidate| top_k::descending(candidate.low)));
-        let (_, &mut kth, _) = self.lows.select_nth_unstable(self.k - 1);
-        let threshold = self.threshold.max(top_k::ascended(kth));
+        let threshold = self.threshold.max(kernels::reached_by(simd, &self.lows, self.k));
         let rose = threshold > self.threshold;
         self.threshold = threshold;
-        self.near.retain(|candidate| candidate.high >= threshold);
-        self.enough = (2 * self.k + GROUP).max(self.near.len() * 3 / 2);
+        let mut kept = 0;
+        for at in 0..self.items.len() {
+            let high = self.highs[at];
+            (self.items[kept], self.lows[kept], self.highs[kept]) = (self.items[at], self.lows[at], high);
+            kept += usize::from(high >= threshold);
+        }
+        self.items.truncate(kept);
+        self.lows.truncate(kept);
+        self.highs.truncate(kept);
+        self.enough = (2 * self.k + GROUP).max(kept * 3 / 2);
         rose
     }
 }

@@ -143,24 +143,36 @@ impl Limit {
 /// Groups that are scanned at a time.
 pub(crate) const STRIDE: usize = 8;
 
+/// Room for the panels of a stretch, and for one more that is written and not kept. A power of two, so that no index needs a check.
+const ROOM: usize = (STRIDE * PANELS + 1).next_power_of_two();
+
 /// The panels of a stretch of groups that hold an item that may reach its limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Left {
     count: usize,
-    panels: [u32; STRIDE * PANELS + 1],
-    masks: [u16; STRIDE * PANELS + 1],
-    limits: [f32; STRIDE * PANELS + 1],
-    sums: [[i32; LANES]; STRIDE * PANELS + 1],
+    panels: [u32; ROOM],
+    masks: [u16; ROOM],
+    limits: [f32; ROOM],
+    sums: [[i32; LANES]; ROOM],
 }
 
 impl Default for Left {
     fn default() -> Self {
-        const ROOM: usize = STRIDE * PANELS + 1;
         Self { count: 0, panels: [0; ROOM], masks: [0; ROOM], limits: [0.0; ROOM], sums: [[0; LANES]; ROOM] }
     }
 }
 
 impl Left {
+    /// Writes a panel after those that are kept. Returns whether to keep it.
+    #[inline(always)]
+    unsafe fn put<K: Kernel>(&mut self, at: usize, (panel, mask, limit): (usize, u16, f32), sums: K::Sums) -> usize {
+        let at = at % ROOM;
+        // SAFETY: the caller's.
+        unsafe { K::store(sums, &mut self.sums[at]) };
+        (self.panels[at], self.masks[at], self.limits[at]) = (panel as u32, mask, limit);
+        usize::from(mask != 0)
+    }
+
     /// Each panel, which of its items reached their limit, and their sums.
     pub fn iter(&self) -> impl Iterator<Item = (usize, u16, &[i32; LANES])> {
         (0..self.count).map(|at| (self.panels[at] as usize, self.masks[at], &self.sums[at]))
@@ -257,13 +269,9 @@ unsafe fn scan_by<K: Kernel, const Q: usize>(
                     let tails = tails.map(|tails| &tails[panel]);
                     // SAFETY: the caller's.
                     let mask = unsafe { K::reach(sums[at][panel], tails, queries[at].0.tails[0], limits[panel]) };
-                    let (left, count) = (&mut left[at], &mut counts[at]);
+                    let found = (group * PANELS + panel, mask, limits[panel]);
                     // SAFETY: the caller's.
-                    unsafe { K::store(sums[at][panel], &mut left.sums[*count]) };
-                    left.panels[*count] = (group * PANELS + panel) as u32;
-                    left.masks[*count] = mask;
-                    left.limits[*count] = limits[panel];
-                    *count += usize::from(mask != 0);
+                    counts[at] += unsafe { left[at].put::<K>(counts[at], found, sums[at][panel]) };
                 }
             }
         }
@@ -272,17 +280,15 @@ unsafe fn scan_by<K: Kernel, const Q: usize>(
         for (stage, (&start, &tail)) in items.stages.iter().zip(query.starts.iter().zip(&query.tails)).skip(1) {
             let quads = &query.quads[stage.quads.clone()];
             let mut kept = 0;
-            for at in 0..count {
+            for at in (0..count).map(|at| at % ROOM) {
                 let (panel, limit) = (left.panels[at] as usize, left.limits[at]);
                 let lines = &stage.lines[panel * quads.len()..][..quads.len()];
                 // SAFETY: the caller's.
-                let mask = unsafe {
+                unsafe {
                     let sums = K::add(lines, quads, K::raise(K::load(&left.sums[at]), start));
-                    K::store(sums, &mut left.sums[kept]);
-                    K::reach(sums, stage.tails.get(panel), tail, limit)
-                };
-                (left.panels[kept], left.masks[kept], left.limits[kept]) = (panel as u32, mask, limit);
-                kept += usize::from(mask != 0);
+                    let mask = K::reach(sums, stage.tails.get(panel), tail, limit);
+                    kept += left.put::<K>(kept, (panel, mask, limit), sums);
+                }
             }
             count = kept;
         }
