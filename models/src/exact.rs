@@ -33,6 +33,7 @@ const SORT: usize = 2048;
 pub(crate) struct Scratch {
     query: Query,
     walk: Walk,
+    left: Box<Left>,
     rows: Vec<u32>,
     scores: Vec<f32>,
     keys: Vec<u64>,
@@ -314,17 +315,18 @@ impl Exact {
         if !self.begin(ask, found) {
             return;
         }
-        let mut left = [Left::default()];
+        let mut left = std::mem::take(&mut found.scratch.left);
         let mut from = 0;
         while let Scratch { query, walk, .. } = &found.scratch
             && from < walk.until
         {
             let end = walk.until.min(from + walk.stride);
             let limit = query.limit(ask.by, walk.threshold);
-            scan(self.level, self.items(), [(&query.codes, limit)], from..end, &mut left);
-            self.take(ask, &left[0], &mut found.scratch);
+            scan(self.level, self.items(), [(&query.codes, limit)], from..end, std::array::from_mut(&mut left));
+            self.take(ask, &left, &mut found.scratch);
             from = end;
         }
+        found.scratch.left = left;
         self.finish(ask, found);
     }
 

@@ -349,7 +349,7 @@ mod x86 {
     };
 
     /// How far ahead of the scan lines are asked for.
-    const AHEAD: usize = 4096;
+    const AHEAD: usize = 2048;
 
     struct Vnni;
 
