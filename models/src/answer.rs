@@ -129,6 +129,8 @@ pub struct ForUser {
     pub filter: ItemFilter,
     /// Leave out what the shopper bought, and what `recent` holds.
     pub exclude_bought: bool,
+    /// There is no time for more than best sellers.
+    pub hurry: bool,
 }
 
 /// A question for a cart.
@@ -142,6 +144,8 @@ pub struct ForCart {
     pub filter: ItemFilter,
     /// Also complements from categories that the cart holds; substitutes of its items stay out.
     pub same_category: bool,
+    /// There is no time for more than best sellers.
+    pub hurry: bool,
 }
 
 /// A question for one item.
@@ -155,7 +159,12 @@ pub struct ForItem {
     pub filter: ItemFilter,
     /// For an upsell: the price band as multiples of the item's price; `None` = the model's.
     pub band: Option<(f32, f32)>,
+    /// There is no time for more than best sellers. An upsell has no cheaper answer.
+    pub hurry: bool,
 }
+
+/// Why best sellers answer where there is no time for more.
+const HURRY: &str = "the deadline leaves no time for more than best sellers";
 
 /// Distinct shoppers below which a count is not told.
 const PRIVACY_FLOOR: u32 = 5;
@@ -171,6 +180,9 @@ impl Bundle {
             except.extend(ask.recent.iter().map(|&(item, _)| item));
         }
         let gate = Gate::new(self, &ask.filter, except);
+        if ask.hurry {
+            return Climb::new(self, &gate, ask.k, Rung::Personal).fill_popular(HURRY);
+        }
         let mut found = Found::default();
         let trained = gate.trained(self);
         self.personal().recommend(history, ask.k, gate.eligible(&trained), &mut found);
@@ -187,6 +199,9 @@ impl Bundle {
         let mut except = ask.filter.exclude.clone();
         except.push(ask.item);
         let gate = Gate::new(self, &ask.filter, except);
+        if ask.hurry {
+            return Climb::new(self, &gate, ask.k, Rung::Similar).fill_popular(HURRY);
+        }
         let mut found = Found::default();
         let trained = gate.trained(self);
         self.personal().similar_items(ask.item, ask.k, gate.eligible(&trained), &mut found);
@@ -212,6 +227,9 @@ impl Bundle {
                     self.in_category(category).iter().for_each(|&other| gate.allowed.remove(other));
                 }
             }
+        }
+        if ask.hurry {
+            return Climb::new(self, &gate, ask.k, Rung::CrossSell).fill_popular(HURRY);
         }
         let mut found = Found::default();
         self.complements().complete(&ask.cart, ask.k, gate.eligible(&gate.allowed), &mut found);

@@ -93,7 +93,8 @@ mod tests {
         let mut one = vec![];
         basis.turn(simd(), &vectors[..depth], &mut one);
         assert!(one.iter().zip(&turned).all(|(a, b)| (a - b).abs() < 1e-4));
-        let lengths = |row: usize| (dot(&vectors[..depth], &vectors[..depth]) * dot(row_of(&vectors, row), row_of(&vectors, row))).sqrt();
+        let lengths =
+            |row: usize| (dot(&vectors[..depth], &vectors[..depth]) * dot(row_of(&vectors, row), row_of(&vectors, row))).sqrt();
         fn row_of(vectors: &[f32], row: usize) -> &[f32] {
             &vectors[row * 24..][..24]
         }

@@ -280,10 +280,7 @@ impl Exact {
     /// Bytes beside the vectors.
     pub fn bytes(&self) -> usize {
         let stages = self.stages.iter().map(|stage| size_of_val(&stage.lines[..]) + size_of_val(&stage.tails[..]));
-        stages.sum::<usize>()
-            + size_of_val(&self.bounds[..])
-            + size_of_val(&self.order[..])
-            + size_of_val(&self.lengths[..])
+        stages.sum::<usize>() + size_of_val(&self.bounds[..]) + size_of_val(&self.order[..]) + size_of_val(&self.lengths[..])
     }
 
     /// As [`Index::search`], by the cosine. Zero vectors have cosine 0 with everything.

@@ -331,9 +331,10 @@ impl Kernel for Portable {
     #[inline(always)]
     unsafe fn reach(sums: Self::Sums, tails: Option<&[u8; LANES]>, tail: f32, limit: f32) -> u16 {
         let tails = tails.unwrap_or(&[0; LANES]);
-        sums.iter().zip(tails).rev().fold(0, |mask, (&sum, &length)| {
-            mask << 1 | u16::from(sum as f32 + f32::from(length) * tail >= limit)
-        })
+        sums.iter()
+            .zip(tails)
+            .rev()
+            .fold(0, |mask, (&sum, &length)| mask << 1 | u16::from(sum as f32 + f32::from(length) * tail >= limit))
     }
 }
 

@@ -279,7 +279,11 @@ fn reached_by_body<const FMA: bool, const WIDE: bool>(values: &[f32], k: usize) 
     for _ in 0..10 {
         let middle = low + (high - low) / 2.0;
         let reached = count(middle);
-        if reached >= k { low = middle } else { high = middle }
+        if reached >= k {
+            low = middle
+        } else {
+            high = middle
+        }
         if reached >= k && reached - k <= k / 32 {
             break;
         }

@@ -462,7 +462,7 @@ proptest! {
     #[test]
     fn nothing_passes_the_gate_that_should_not(
         filter in filter(), k in 0usize..30, user in prop::option::of(0u32..40), bought in any::<bool>(),
-        item in 0u32..22, cart in prop::collection::vec(0u32..22, 0..4), same in any::<bool>(),
+        item in 0u32..22, cart in prop::collection::vec(0u32..22, 0..4), (same, hurry) in any::<(bool, bool)>(),
     ) {
         let made = bundle(Personal::Als(als()));
         let catalog = &made.catalog;
@@ -492,11 +492,11 @@ proptest! {
         };
         let everything = || (0..22u32).filter(|&item| passes(item));
 
-        let ask = ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought };
+        let ask = ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought, hurry };
         let owned = |other: u32| bought && (other == item || user.is_some_and(|user| made.bought(user).contains(&other)));
         check(&made.for_user(&ask), everything().filter(|&other| !owned(other)).collect(), "for user")?;
 
-        let ask = ForItem { item, k, filter: filter.clone(), band: None };
+        let ask = ForItem { item, k, filter: filter.clone(), band: None, hurry };
         check(&made.similar(&ask), everything().filter(|&other| other != item).collect(), "similar")?;
 
         let category = |item: u32| catalog.category.get(item).unwrap();
@@ -507,7 +507,7 @@ proptest! {
         let wide: Vec<u32> = everything().filter(|&other| dearer(other) && top(other) == top(item)).collect();
         check(&made.upsell(&ask), if leaf.is_empty() { wide } else { leaf }, "upsell")?;
 
-        let ask = ForCart { cart: cart.clone(), k, filter: filter.clone(), same_category: same };
+        let ask = ForCart { cart: cart.clone(), k, filter: filter.clone(), same_category: same, hurry };
         let answer = made.cross_sell(&ask);
         prop_assert!(answer.items.iter().all(|ranked| !cart.contains(&ranked.item) && passes(ranked.item)));
         if !same {

@@ -31,9 +31,16 @@ pub struct Cli {
     /// Shares of traffic by alias, for example stable=90,canary=10.
     #[arg(long, env = "AISLE_SPLIT", value_delimiter = ',', value_name = "ALIAS=WEIGHT")]
     split: Vec<String>,
-    /// Requests answered at once; more are refused with RESOURCE_EXHAUSTED [default: 512].
+    /// Requests inside at once, at most; under load the limit is lower, as many as are answered within 5 ms. More are refused with
+    /// RESOURCE_EXHAUSTED [default: 512].
     #[arg(long, env = "AISLE_MAX_CONCURRENT_REQUESTS")]
     max_concurrent_requests: Option<usize>,
+    /// Connections open at once; more are closed as they come [default: 4096].
+    #[arg(long, env = "AISLE_MAX_CONNECTIONS")]
+    max_connections: Option<usize>,
+    /// Milliseconds that a request without a deadline may take [default: 1000].
+    #[arg(long, env = "AISLE_DEFAULT_DEADLINE_MILLIS")]
+    default_deadline_millis: Option<u64>,
     /// Milliseconds between looks at the registry [default: 500].
     #[arg(long, env = "AISLE_POLL_MILLIS")]
     poll_millis: Option<u64>,
@@ -56,6 +63,8 @@ struct Settings {
     split: BTreeMap<String, f64>,
     split_seed: Option<String>,
     max_concurrent_requests: Option<usize>,
+    max_connections: Option<usize>,
+    default_deadline_millis: Option<u64>,
     poll_millis: Option<u64>,
     log_json: bool,
 }
@@ -75,8 +84,12 @@ pub struct Config {
     pub alias: String,
     /// Shares of traffic.
     pub split: Split,
-    /// Requests answered at once.
+    /// Requests inside at once, at most.
     pub max_concurrent_requests: usize,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// The deadline of a request that names none.
+    pub default_deadline: Duration,
     /// Time between looks at the registry.
     pub poll: Duration,
     /// Logs as JSON.
@@ -95,6 +108,8 @@ impl Config {
             split: Split::everything(&alias),
             alias,
             max_concurrent_requests: 512,
+            max_connections: 4096,
+            default_deadline: Duration::from_secs(1),
             poll: Duration::from_millis(500),
             log_json: false,
         }
@@ -135,6 +150,14 @@ impl Config {
         if max_concurrent_requests == 0 {
             bail!("max_concurrent_requests = 0: expected 1 or more");
         }
+        let max_connections = cli.max_connections.or(file.max_connections).unwrap_or(4096);
+        if max_connections == 0 {
+            bail!("max_connections = 0: expected 1 or more");
+        }
+        let default_deadline_millis = cli.default_deadline_millis.or(file.default_deadline_millis).unwrap_or(1000);
+        if !(1..=60_000).contains(&default_deadline_millis) {
+            bail!("default_deadline_millis = {default_deadline_millis}: expected 1 to 60000");
+        }
         let poll_millis = cli.poll_millis.or(file.poll_millis).unwrap_or(500);
         if !(10..=3_600_000).contains(&poll_millis) {
             bail!("poll_millis = {poll_millis}: expected 10 to 3600000");
@@ -147,6 +170,8 @@ impl Config {
             alias,
             split,
             max_concurrent_requests,
+            max_connections,
+            default_deadline: Duration::from_millis(default_deadline_millis),
             poll: Duration::from_millis(poll_millis),
             log_json: cli.log_json || file.log_json,
         })

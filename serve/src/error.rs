@@ -1,6 +1,7 @@
 //! Why a request is refused. `status.rs` says which gRPC code each is.
 
 use aisle_models::ModelError;
+use std::time::Duration;
 
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +48,26 @@ pub enum ServeError {
         what: String,
     },
     /// Too many requests at once.
-    #[error("{limit} requests are being answered already: retry after a moment, or raise max_concurrent_requests")]
+    #[error("{limit} requests are being answered already, which is what the processor keeps up with: retry after a moment")]
     Overloaded {
-        /// The limit.
+        /// The limit, as the time that answers take sets it, and max_concurrent_requests.
         limit: usize,
+    },
+    /// The deadline leaves less time than the requests before this one take.
+    #[error(
+        "the deadline leaves {left:.1?}, and the requests before this one take {wait:.1?}: retry after a moment, or allow more time"
+    )]
+    TooLate {
+        /// What is left.
+        left: Duration,
+        /// What the queue takes.
+        wait: Duration,
+    },
+    /// The client's deadline passed.
+    #[error("no answer within {allowed:.1?}, the deadline of this request: allow more time")]
+    DeadlineExceeded {
+        /// The time that the request was given.
+        allowed: Duration,
     },
     /// An alias moved in the registry, and this server cannot follow.
     #[error(

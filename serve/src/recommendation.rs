@@ -1,8 +1,9 @@
-//! `RecommendationService`: a permit, a version, an answer. Nothing here outlives a request.
+//! `RecommendationService`: a version, an answer. Nothing here outlives a request.
 //!
-//! Scoring runs on threads of its own, as many as there are cores, so that the tokio threads only move bytes. The permit is taken
-//! before the work is handed over and held until it is done: what finds none is refused at once instead of queueing.
+//! Scoring runs on threads of its own, as many as there are cores, so that the tokio threads only move bytes. The place that a request
+//! took at admission is held until its answer is made.
 
+use crate::admission::Entry;
 use crate::ask::{self, check_len, required};
 use crate::error::ServeError;
 use crate::live::{Chosen, Live};
@@ -18,14 +19,12 @@ use metrics::{counter, histogram};
 use rayon::ThreadPool;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 /// The service.
 pub struct Recommendations {
     live: Arc<Live>,
-    permits: Arc<Semaphore>,
-    limit: usize,
     scoring: ThreadPool,
 }
 
@@ -35,28 +34,30 @@ trait Asks: Send + 'static {
     fn model(&self) -> &str;
     fn selector(&self) -> Option<&ModelSelector>;
     fn user(&self) -> &str;
-    /// The answer of one version.
-    fn answer(&self, chosen: &Chosen) -> Result<RecommendResponse, ServeError>;
+    /// The answer of one version; a cheap one in a hurry.
+    fn answer(&self, chosen: &Chosen, hurry: bool) -> Result<RecommendResponse, ServeError>;
 }
 
 impl Recommendations {
-    /// Answers from the versions in service, at most `limit` requests at once.
+    /// Answers from the versions in service, on so many scoring threads.
     ///
     /// # Errors
     /// If the scoring threads cannot be started.
-    pub fn new(live: Arc<Live>, limit: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+    pub fn new(live: Arc<Live>, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let scoring = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
             .thread_name(|number| format!("score-{number}"))
             // A fault in one answer is an INTERNAL to its client, not the end of the process.
             .panic_handler(|_| tracing::error!("an answer panicked; its request gets INTERNAL"))
             .build()?;
-        Ok(Self { live, permits: Arc::new(Semaphore::new(limit)), limit, scoring })
+        Ok(Self { live, scoring })
     }
 
     /// The way of every request.
     async fn serve<R: Asks>(&self, request: Request<R>) -> Result<Response<RecommendResponse>, Status> {
         let began = Instant::now();
-        let outcome = self.score(request.into_inner()).await;
+        let entry = request.extensions().get::<Entry>().cloned();
+        let outcome = self.score(entry, request.into_inner()).await;
         histogram!("aisle_request_seconds", "rpc" => R::RPC).record(began.elapsed().as_secs_f64());
         match outcome {
             Ok(response) => {
@@ -71,8 +72,7 @@ impl Recommendations {
         }
     }
 
-    async fn score<R: Asks>(&self, request: R) -> Result<RecommendResponse, ServeError> {
-        let permit = self.permits.clone().try_acquire_owned().map_err(|_| ServeError::Overloaded { limit: self.limit })?;
+    async fn score<R: Asks>(&self, entry: Option<Entry>, request: R) -> Result<RecommendResponse, ServeError> {
         if !request.model().is_empty() {
             self.live.check_model(request.model())?;
         }
@@ -84,11 +84,17 @@ impl Recommendations {
         let chosen = self.live.choose(alias, version, request.user())?;
         let (send, answered) = oneshot::channel();
         self.scoring.spawn(move || {
-            // Nobody listens any more if the client went away: then the work is not begun.
+            // Nobody listens any more if the client went away or its deadline passed: then the work is not begun.
             if !send.is_closed() {
-                let _ = send.send(request.answer(&chosen));
+                let began = Instant::now();
+                let hurry = entry.as_ref().is_some_and(Entry::is_hurried);
+                let answer = request.answer(&chosen, hurry);
+                if let Some(entry) = &entry {
+                    entry.worked(began.elapsed());
+                }
+                let _ = send.send(answer);
             }
-            drop(permit);
+            drop(entry);
         });
         answered.await.unwrap_or_else(|_| Err(ServeError::Internal("the scoring thread gave up".into())))
     }
@@ -100,7 +106,7 @@ fn nothing(rung: Rung) -> Answer {
 }
 
 macro_rules! asks {
-    ($request:ty, $rpc:literal, |$this:ident, $chosen:ident| $answer:block) => {
+    ($request:ty, $rpc:literal, |$this:ident, $chosen:ident, $hurry:ident| $answer:block) => {
         impl Asks for $request {
             const RPC: &'static str = $rpc;
 
@@ -116,7 +122,7 @@ macro_rules! asks {
                 &self.user_id
             }
 
-            fn answer(&self, $chosen: &Chosen) -> Result<RecommendResponse, ServeError> {
+            fn answer(&self, $chosen: &Chosen, $hurry: bool) -> Result<RecommendResponse, ServeError> {
                 let $this = self;
                 $answer
             }
@@ -124,7 +130,7 @@ macro_rules! asks {
     };
 }
 
-asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen| {
+asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, hurry| {
     check_len("history", request.history.len())?;
     let bundle = &chosen.bundle;
     let mut unknown = Vec::new();
@@ -135,11 +141,12 @@ asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen| {
         k: ask::page_size(request.page_size)?,
         filter: ask::filter(bundle, request.filter.as_ref(), None, &mut unknown)?,
         exclude_bought: request.exclude_purchased,
+        hurry,
     };
     Ok(respond(chosen, &bundle.for_user(&ask), unknown, user.is_some()))
 });
 
-asks!(SimilarItemsRequest, "SimilarItems", |request, chosen| {
+asks!(SimilarItemsRequest, "SimilarItems", |request, chosen, hurry| {
     required("item_id", &request.item_id)?;
     let bundle = &chosen.bundle;
     let k = ask::page_size(request.page_size)?;
@@ -148,13 +155,13 @@ asks!(SimilarItemsRequest, "SimilarItems", |request, chosen| {
     let without = user.filter(|_| request.exclude_purchased);
     let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
     let answer = match known.rows.first() {
-        Some(&item) => bundle.similar(&ForItem { item, k, filter, band: None }),
+        Some(&item) => bundle.similar(&ForItem { item, k, filter, band: None, hurry }),
         None => nothing(Rung::Similar),
     };
     Ok(respond(chosen, &answer, known.unknown, user.is_some()))
 });
 
-asks!(CrossSellRequest, "CrossSell", |request, chosen| {
+asks!(CrossSellRequest, "CrossSell", |request, chosen, hurry| {
     check_len("cart_item_ids", request.cart_item_ids.len())?;
     let bundle = &chosen.bundle;
     let k = ask::page_size(request.page_size)?;
@@ -164,11 +171,11 @@ asks!(CrossSellRequest, "CrossSell", |request, chosen| {
     let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
     known.rows.sort_unstable();
     known.rows.dedup();
-    let ask = ForCart { cart: known.rows, k, filter, same_category: request.include_cart_categories };
+    let ask = ForCart { cart: known.rows, k, filter, same_category: request.include_cart_categories, hurry };
     Ok(respond(chosen, &bundle.cross_sell(&ask), known.unknown, user.is_some()))
 });
 
-asks!(UpsellRequest, "Upsell", |request, chosen| {
+asks!(UpsellRequest, "Upsell", |request, chosen, _hurry| {
     required("item_id", &request.item_id)?;
     let bundle = &chosen.bundle;
     let k = ask::page_size(request.page_size)?;
@@ -178,13 +185,13 @@ asks!(UpsellRequest, "Upsell", |request, chosen| {
     let without = user.filter(|_| request.exclude_purchased);
     let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
     let answer = match known.rows.first() {
-        Some(&item) => bundle.upsell(&ForItem { item, k, filter, band }),
+        Some(&item) => bundle.upsell(&ForItem { item, k, filter, band, ..ForItem::default() }),
         None => nothing(Rung::Upsell),
     };
     Ok(respond(chosen, &answer, known.unknown, user.is_some()))
 });
 
-asks!(RankItemsRequest, "RankItems", |request, chosen| {
+asks!(RankItemsRequest, "RankItems", |request, chosen, _hurry| {
     check_len("history", request.history.len())?;
     check_len("item_ids", request.item_ids.len())?;
     let bundle = &chosen.bundle;
@@ -193,7 +200,7 @@ asks!(RankItemsRequest, "RankItems", |request, chosen| {
     let recent = ask::history(bundle, &request.history, &mut known.unknown);
     let without = user.filter(|_| request.exclude_purchased);
     let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
-    let ask = ForUser { user, recent, k: known.rows.len(), filter, exclude_bought: false };
+    let ask = ForUser { user, recent, k: known.rows.len(), filter, ..ForUser::default() };
     Ok(respond(chosen, &bundle.rank(&ask, &known.rows), known.unknown, user.is_some()))
 });
 

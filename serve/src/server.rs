@@ -1,6 +1,8 @@
 //! The server: sockets, services, the task that follows the registry, and the way down.
 
+use crate::admission::Admission;
 use crate::config::Config;
+use crate::door;
 use crate::live::Live;
 use crate::model_service::Models;
 use crate::recommendation::Recommendations;
@@ -14,12 +16,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::info;
 
+/// Bytes of the longest request: a thousand ids of a hundred bytes, ten times.
+const MESSAGE: usize = 1 << 20;
 /// Longest wait for requests in flight when the server goes down.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -35,7 +38,7 @@ pub struct Running {
     address: SocketAddr,
     live: Arc<Live>,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    serving: JoinHandle<()>,
 }
 
 impl Running {
@@ -56,6 +59,9 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         tell(&health, live.is_ready()).await;
 
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let admission = Arc::new(Admission::new(threads, config.max_concurrent_requests, config.default_deadline));
+        let watched = admission.clone();
         let (following, poll, mut until) = (live.clone(), config.poll, stopped.clone());
         tokio::spawn(async move {
             let mut ready = following.is_ready();
@@ -64,6 +70,7 @@ impl Running {
                     () = tokio::time::sleep(poll) => {}
                     _ = until.changed() => break,
                 }
+                watched.publish();
                 let turn = following.clone();
                 // A refresh that panics must not end the following.
                 if let Err(error) = tokio::task::spawn_blocking(move || turn.refresh()).await {
@@ -80,22 +87,15 @@ impl Running {
 
         let reflection =
             |set: &'static [u8]| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
-        let recommendations =
-            Recommendations::new(live.clone(), config.max_concurrent_requests).context("starting the scoring threads")?;
-        let router = Server::builder()
-            .http2_keepalive_interval(Some(Duration::from_secs(60)))
-            .add_service(health_service)
+        let recommendations = Recommendations::new(live.clone(), threads).context("starting the scoring threads")?;
+        let routes = Routes::new(health_service)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)
-            .add_service(RecommendationServiceServer::new(recommendations))
-            .add_service(ModelServiceServer::new(Models::new(live.clone())));
-        let mut until = stopped;
-        let down = async move {
-            let _ = until.changed().await;
-        };
-        // The builder's own nodelay does not reach sockets that we bind; without it a reply waits 40 ms for the peer's ACK.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)));
-        let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, down));
+            .add_service(RecommendationServiceServer::new(recommendations).max_decoding_message_size(MESSAGE))
+            .add_service(ModelServiceServer::new(Models::new(live.clone())).max_decoding_message_size(MESSAGE))
+            .prepare();
+        let limits = door::Limits { connections: config.max_connections, ..door::Limits::default() };
+        let serving = tokio::spawn(door::serve(listener, routes, admission, limits, stopped));
         info!(%address, registry = %config.registry.display(), "listening");
         Ok(Self { address, live, stop, serving })
     }
@@ -113,11 +113,11 @@ impl Running {
     /// Stops accepting, lets requests in flight finish, and returns.
     ///
     /// # Errors
-    /// If requests are still running after ten seconds, or the transport failed.
+    /// If requests are still running after ten seconds.
     pub async fn stop(self) -> Result<()> {
         let _ = self.stop.send(true);
         match tokio::time::timeout(DRAIN, self.serving).await {
-            Ok(ended) => ended.context("the serving task")?.context("serving"),
+            Ok(ended) => ended.context("the serving task"),
             Err(_) => anyhow::bail!("connections were still open after {} s and were cut", DRAIN.as_secs()),
         }
     }

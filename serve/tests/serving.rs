@@ -11,13 +11,17 @@ use aisle_proto::{
     RecommendResponse, RollbackRequest, SetAliasRequest, SimilarItemsRequest, UpsellRequest, model_selector::Target,
 };
 use aisle_serve::split::Split;
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
 use aisle_serve::{Config, Running};
 use aisle_train::settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::Code;
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
@@ -384,5 +388,61 @@ async fn overload_is_an_error_and_not_a_queue() {
         }
     }
     assert!(answered > 0 && turned_away > 0, "{answered} answered, {turned_away} turned away");
+    running.stop().await.unwrap();
+}
+
+/// One call as raw HTTP/2, with headers that no client library would send. Returns its status and message. The body is sent or only begun.
+async fn raw(running: &Running, grpc_timeout: Option<&str>, whole: bool) -> (String, String) {
+    let stream = tokio::net::TcpStream::connect(running.address()).await.unwrap();
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = http::Request::post("http://shop/aisle.v1.RecommendationService/RecommendForUser")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    if let Some(text) = grpc_timeout {
+        request = request.header("grpc-timeout", text);
+    }
+    let (mut sender, body) = http_body_util::channel::Channel::<Bytes>::new(1);
+    sender.send_data(Bytes::from_static(if whole { &[0; 5] } else { &[0; 2] })).await.unwrap();
+    let held = (!whole).then_some(sender);
+    let response = send.send_request(request.body(body).unwrap()).await.unwrap();
+    drop(held);
+    let of = |headers: &http::HeaderMap, name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_string());
+    let (status, message) = (of(response.headers(), "grpc-status"), of(response.headers(), "grpc-message"));
+    match status {
+        Some(status) => (status, message.unwrap_or_default()),
+        None => {
+            let body = response.into_body().collect().await.unwrap();
+            let trailers = body.trailers().cloned().unwrap_or_default();
+            (of(&trailers, "grpc-status").unwrap_or_default(), of(&trailers, "grpc-message").unwrap_or_default())
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_are_honoured_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), 1, Some("stable"));
+    let config = Config { default_deadline: Duration::from_millis(200), ..Config::local(folder.path()) };
+    let running = Running::start(&config).await.unwrap();
+    let code = |code: Code| (code as i32).to_string();
+    for fine in [None, Some("10S"), Some("99999999H")] {
+        assert_eq!(raw(&running, fine, true).await.0, code(Code::Ok), "{fine:?}");
+    }
+    for gone in ["0n", "0H"] {
+        assert_eq!(raw(&running, Some(gone), true).await.0, code(Code::DeadlineExceeded), "{gone}");
+    }
+    for bad in ["soon", "5", "-5m", "123456789m"] {
+        let (status, message) = raw(&running, Some(bad), true).await;
+        assert_eq!(status, code(Code::InvalidArgument), "{bad}");
+        assert!(message.contains("grpc-timeout") && message.contains("50m"), "{message}");
+    }
+    // A client that is slow to say what it wants gets no more time than it asked for, or than the default.
+    for (asked, at_least) in [(Some("50m"), 50), (None, 200)] {
+        let began = Instant::now();
+        assert_eq!(raw(&running, asked, false).await.0, code(Code::DeadlineExceeded));
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(at_least) && took < Duration::from_millis(at_least + 400), "{took:?}");
+    }
     running.stop().await.unwrap();
 }

@@ -1,0 +1,232 @@
+//! What every request passes before it is read: its deadline, and room for it.
+//!
+//! The time that a client allows is honoured to the millisecond, and told as DEADLINE_EXCEEDED; a deadline that cannot be read is
+//! INVALID_ARGUMENT. A request for recommendations takes a place or is refused at once, before its body is decoded: as many are let in as
+//! the scoring threads finish in [`QUEUE`], by the time that answers took lately (Little's law), and none whose deadline would pass while
+//! it waits.
+
+use crate::error::ServeError;
+use crate::status::code_name;
+use http::{HeaderMap, Request, Response};
+use metrics::{counter, gauge};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tonic::Status;
+use tonic::body::Body;
+use tower_service::Service;
+
+/// The longest that a request should wait for a scoring thread.
+const QUEUE: Duration = Duration::from_millis(5);
+/// A call to `ModelService` without a deadline: verifying a large version takes a while.
+const MODEL_CALL: Duration = Duration::from_secs(300);
+
+/// How many requests are inside, and how long their answers take.
+pub struct Admission {
+    inside: AtomicUsize,
+    /// Nanoseconds of work an answer takes: a moving average.
+    work: AtomicU64,
+    threads: usize,
+    ceiling: usize,
+    default_deadline: Duration,
+}
+
+/// A request that was let in. Its place is free again when the last copy is dropped.
+#[derive(Clone)]
+pub struct Entry {
+    /// When its client stops waiting.
+    pub deadline: Instant,
+    place: Arc<Place>,
+}
+
+struct Place(Arc<Admission>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Entry {
+    /// Tells how long the work for an answer took.
+    pub fn worked(&self, took: Duration) {
+        let work = &self.place.0.work;
+        let before = work.load(Ordering::Relaxed);
+        // Two answers at once may lose one of the two: it is an average.
+        let now = before - before / 32 + u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).min(1_000_000_000) / 32;
+        work.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether too little time is left for an answer of the usual cost.
+    pub fn is_hurried(&self) -> bool {
+        let work = Duration::from_nanos(self.place.0.work.load(Ordering::Relaxed));
+        self.deadline.saturating_duration_since(Instant::now()) < 2 * work
+    }
+}
+
+impl Admission {
+    /// For so many scoring threads; never more than `ceiling` requests inside, and `default_deadline` for those that name none.
+    pub fn new(threads: usize, ceiling: usize, default_deadline: Duration) -> Self {
+        let work = AtomicU64::new(100_000);
+        Self { inside: AtomicUsize::new(0), work, threads: threads.max(1), ceiling: ceiling.max(1), default_deadline }
+    }
+
+    /// How many requests may be inside now.
+    fn limit(&self) -> usize {
+        let work = self.work.load(Ordering::Relaxed).max(1000);
+        let fit = self.threads as u64 * QUEUE.as_nanos() as u64 / work;
+        usize::try_from(fit).unwrap_or(usize::MAX).max(2 * self.threads).min(self.ceiling)
+    }
+
+    /// A place for a request, or why there is none.
+    fn enter(self: &Arc<Self>, deadline: Instant, now: Instant) -> Result<Entry, ServeError> {
+        let limit = self.limit();
+        let before = self.inside.fetch_add(1, Ordering::Relaxed);
+        let place = Arc::new(Place(self.clone()));
+        if before >= limit {
+            return Err(ServeError::Overloaded { limit });
+        }
+        let wait =
+            Duration::from_nanos(self.work.load(Ordering::Relaxed)) * u32::try_from(before / self.threads).unwrap_or(u32::MAX);
+        let left = deadline.saturating_duration_since(now);
+        if left < wait {
+            return Err(ServeError::TooLate { left, wait });
+        }
+        Ok(Entry { deadline, place })
+    }
+
+    /// Takes a request through to the services.
+    pub async fn pass<S, B>(self: Arc<Self>, mut services: S, mut request: Request<B>) -> Response<Body>
+    where
+        S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    {
+        let now = Instant::now();
+        let path = request.uri().path();
+        let rpc = path.strip_prefix("/aisle.v1.RecommendationService/").map(str::to_string);
+        let refuse = |error: ServeError| {
+            let status = Status::from(error);
+            if let Some(rpc) = rpc.clone() {
+                counter!("aisle_requests_total", "rpc" => known_rpc(&rpc), "code" => code_name(status.code())).increment(1);
+            }
+            status.into_http()
+        };
+        let asked = match grpc_timeout(request.headers()) {
+            Ok(asked) => asked,
+            Err(found) => {
+                let what = format!("{found:?}: expected up to 8 digits and one of H, M, S, m, u, n, for example 50m");
+                return refuse(ServeError::Invalid { field: "grpc-timeout", what });
+            }
+        };
+        // Streams, which are health's and reflection's, may last.
+        let own = match (&rpc, path.starts_with("/aisle.v1.")) {
+            (Some(_), _) => Some(self.default_deadline),
+            (None, true) => Some(MODEL_CALL),
+            (None, false) => None,
+        };
+        let Some((allowed, deadline)) = asked.or(own).and_then(|allowed| Some((allowed, now.checked_add(allowed)?))) else {
+            let Ok(response) = services.call(request).await;
+            return response;
+        };
+        if allowed.is_zero() {
+            return refuse(ServeError::DeadlineExceeded { allowed });
+        }
+        if rpc.is_some() {
+            match self.enter(deadline, now) {
+                Ok(entry) => request.extensions_mut().insert(entry),
+                Err(error) => return refuse(error),
+            };
+        }
+        match tokio::time::timeout_at(deadline.into(), services.call(request)).await {
+            Ok(Ok(response)) => response,
+            Err(_) => refuse(ServeError::DeadlineExceeded { allowed }),
+        }
+    }
+
+    /// Publishes the limit and what is inside.
+    pub fn publish(&self) {
+        gauge!("aisle_admission_limit").set(self.limit() as f64);
+        gauge!("aisle_requests_inside").set(self.inside.load(Ordering::Relaxed) as f64);
+    }
+}
+
+/// The name of a call as a label: what a client makes up is not one.
+fn known_rpc(name: &str) -> &'static str {
+    ["RecommendForUser", "SimilarItems", "CrossSell", "Upsell", "RankItems"]
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or("unknown")
+}
+
+/// The time that a client allows; `Err` with what was found if it cannot be read.
+fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, String> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let found = || String::from_utf8_lossy(value.as_bytes()).chars().take(32).collect::<String>();
+    let text = value.to_str().map_err(|_| found())?;
+    let (Some(unit), digits) = (text.chars().last(), &text[..text.len().saturating_sub(1)]) else { return Err(found()) };
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(found());
+    }
+    let number: u64 = digits.parse().map_err(|_| found())?;
+    Ok(Some(match unit {
+        'H' => Duration::from_secs(3600 * number),
+        'M' => Duration::from_secs(60 * number),
+        'S' => Duration::from_secs(number),
+        'm' => Duration::from_millis(number),
+        'u' => Duration::from_micros(number),
+        'n' => Duration::from_nanos(number),
+        _ => return Err(found()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_as_the_protocol_says() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            grpc_timeout(&headers)
+        };
+        assert_eq!(grpc_timeout(&HeaderMap::new()), Ok(None));
+        assert_eq!(read("50m"), Ok(Some(Duration::from_millis(50))));
+        assert_eq!(read("0n"), Ok(Some(Duration::ZERO)));
+        assert_eq!(read("1u"), Ok(Some(Duration::from_micros(1))));
+        assert_eq!(read("99999999H"), Ok(Some(Duration::from_secs(3600 * 99_999_999))));
+        for bad in ["", "m", "50", "5 m", "-5m", "+5m", "123456789m", "5.0S", "5s"] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn slow_answers_make_room_for_fewer() {
+        let admission = Arc::new(Admission::new(2, 400, Duration::from_secs(1)));
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let entry = admission.enter(later, now).unwrap();
+        assert_eq!(admission.limit(), 100);
+        (0..500).for_each(|_| entry.worked(Duration::from_micros(20)));
+        assert_eq!(admission.limit(), 400, "the ceiling");
+        (0..500).for_each(|_| entry.worked(Duration::from_millis(1)));
+        assert!((10..=11).contains(&admission.limit()), "{}", admission.limit());
+        let inside: Vec<Entry> = std::iter::from_fn(|| admission.enter(later, now).ok()).collect();
+        assert!((9..=10).contains(&inside.len()), "{}", inside.len());
+        assert!(matches!(admission.enter(later, now), Err(ServeError::Overloaded { .. })));
+        drop(inside);
+        drop(entry);
+        assert_eq!(admission.inside.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_deadline_that_would_pass_in_the_queue_is_refused() {
+        let admission = Arc::new(Admission::new(1, 400, Duration::from_secs(1)));
+        let now = Instant::now();
+        let first: Vec<Entry> = (0..20).map(|_| admission.enter(now + Duration::from_secs(1), now).unwrap()).collect();
+        let refused = admission.enter(now + Duration::from_micros(500), now);
+        assert!(matches!(refused, Err(ServeError::TooLate { .. })));
+        assert!(admission.enter(now + Duration::from_millis(10), now).is_ok());
+        drop(first);
+    }
+}
