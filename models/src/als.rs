@@ -11,7 +11,7 @@
 //! directly, n·d²/2 + d³/6. Rows are independent, so the result does not depend on threads.
 
 use crate::dense;
-use crate::kernels::{LANES, Simd, add_rows, copy_rows, dot, dots, gather, gram, simd, solve, substitute};
+use crate::kernels::{LANES, Simd, add_rows, copy_rows, dots, gather, gram, simd, solve, substitute};
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
 use crate::vectors::{ByVectors, Vectors, random};
 use crate::weights::{Array, Tensor, Weights};
@@ -254,29 +254,45 @@ impl Against<'_> {
         solved
     }
 
-    /// What each entry of a history that was just solved adds to the score of an item: c_i y_iᵀ A⁻¹ y_j, after Hu, Koren and
-    /// Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008), section 5.
-    fn parts(&self, history: History, scratch: &Scratch, item: u32) -> Vec<f32> {
-        let target = &self.factors[item as usize * self.depth()..][..self.depth()];
+    /// What each entry of a history that was just solved adds to the scores of some items, one row an item: c_i y_iᵀ A⁻¹ y_j, after Hu,
+    /// Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008), section 5.
+    fn parts(&self, history: History, scratch: &Scratch, items: &[u32]) -> Vec<f32> {
+        let (count, depth) = (history.items.len(), self.depth());
+        let row = |item: u32| &self.factors[item as usize * depth..][..depth];
         if self.dual(history) {
             // C (Y A⁻¹ y_j) = K⁻¹ Y D⁻¹ y_j with K the system of the dual.
-            let size = history.items.len().next_multiple_of(LANES);
-            let scaled: Vec<f32> = target.iter().zip(&scratch.base).map(|(value, scale)| value * scale).collect();
-            let rows: Vec<u32> = (0..self.depth() as u32).collect();
+            let size = count.next_multiple_of(LANES);
+            let dimensions: Vec<u32> = (0..depth as u32).collect();
             let mut parts = vec![0f32; size];
-            add_rows(self.simd, &scratch.columns, &rows, &scaled, &mut parts);
-            substitute(self.simd, size, &scratch.matrix, &mut parts);
-            return parts;
+            return items
+                .iter()
+                .flat_map(|&item| {
+                    let scaled: Vec<f32> = row(item).iter().zip(&scratch.base).map(|(value, scale)| value * scale).collect();
+                    parts.fill(0.0);
+                    add_rows(self.simd, &scratch.columns, &dimensions, &scaled, &mut parts);
+                    substitute(self.simd, size, &scratch.matrix, &mut parts);
+                    parts[..count].to_vec()
+                })
+                .collect();
         }
-        let width = self.depth().next_multiple_of(LANES);
+        let width = depth.next_multiple_of(LANES);
         let mut weights = vec![0f32; width];
-        weights[..target.len()].copy_from_slice(target);
-        substitute(self.simd, width, &scratch.matrix, &mut weights);
-        let part = |(&source, &value): (&u32, &f32)| {
-            let own = &self.factors[source as usize * self.depth()..][..self.depth()];
-            self.scaling.of(value) * dot(own, &weights[..self.depth()])
-        };
-        history.items.iter().zip(history.values).map(part).collect()
+        let solved: Vec<f32> = items
+            .iter()
+            .flat_map(|&item| {
+                weights.fill(0.0);
+                weights[..depth].copy_from_slice(row(item));
+                substitute(self.simd, width, &scratch.matrix, &mut weights);
+                weights[..depth].to_vec()
+            })
+            .collect();
+        let held: Vec<f32> = history.items.iter().flat_map(|&item| row(item)).copied().collect();
+        let mut parts = dense::multiply_transposed(&solved, &held, depth);
+        let confidence: Vec<f32> = history.values.iter().map(|&value| self.scaling.of(value)).collect();
+        parts
+            .chunks_mut(count)
+            .for_each(|parts| parts.iter_mut().zip(&confidence).for_each(|(part, confidence)| *part *= confidence));
+        parts
     }
 }
 
@@ -419,8 +435,9 @@ impl ByVectors for AlsModel {
             if history.items.is_empty() || !against.solve(history, scratch, &mut vector) {
                 return vec![None; items.len()];
             }
-            let parts = |item| history.items.iter().copied().zip(against.parts(history, scratch, item));
-            items.iter().map(|&item| strongest(parts(item), item)).collect()
+            let parts = against.parts(history, scratch, items);
+            let of = |(&item, parts): (&u32, &[f32])| strongest(history.items.iter().copied().zip(parts.iter().copied()), item);
+            items.iter().zip(parts.chunks(history.items.len())).map(of).collect()
         })
     }
 

@@ -224,7 +224,7 @@ impl Bundle {
         } else {
             for &item in &ask.cart {
                 if let Some(category) = self.catalog.category_at(item, self.category_levels()) {
-                    self.in_category(category).iter().for_each(|&other| gate.allowed.remove(other));
+                    self.facets().drop_category(category, &mut gate.allowed);
                 }
             }
         }
@@ -369,22 +369,19 @@ impl Gate {
             true => Bitmap::filled(bundle.items.len(), true),
             false => bundle.available().clone(),
         };
+        let facets = bundle.facets();
         if !filter.categories.is_empty() {
-            let mut inside = Bitmap::filled(bundle.items.len(), false);
-            for category in &filter.categories {
-                bundle.in_category(category).iter().for_each(|&item| inside.insert(item));
-            }
-            allowed.intersect(&inside);
+            facets.keep_categories(&filter.categories, &mut allowed);
         }
         for category in &filter.exclude_categories {
-            bundle.in_category(category).iter().for_each(|&item| allowed.remove(item));
+            facets.drop_category(category, &mut allowed);
         }
         if filter.min_price.is_some() || filter.max_price.is_some() {
             let (min, max) = (filter.min_price.unwrap_or(f32::NEG_INFINITY), filter.max_price.unwrap_or(f32::INFINITY));
-            allowed.intersect(&Bitmap::of(bundle.items.len(), |item| (min..=max).contains(&bundle.catalog.price[item as usize])));
+            facets.keep_prices(min, max, &mut allowed);
         }
         if let Some(currency) = &filter.currency {
-            allowed.intersect(&Bitmap::of(bundle.items.len(), |item| bundle.catalog.currency.get(item) == Some(currency)));
+            facets.keep_currency(&bundle.catalog, currency, &mut allowed);
         }
         except.sort_unstable();
         except.dedup();

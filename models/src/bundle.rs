@@ -3,6 +3,7 @@
 use crate::answer::{Answer, ForCart, ForItem, ForUser};
 use crate::bitmap::Bitmap;
 use crate::complements::ComplementsModel;
+use crate::facets::Facets;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::popular::PopularModel;
 use crate::recommend::{Fit, Recommend, Training, Watch};
@@ -61,7 +62,7 @@ pub struct Bundle {
     item_users: Array<u32>,
     available: Bitmap,
     trained: Bitmap,
-    by_category: BTreeMap<String, Vec<u32>>,
+    facets: Facets,
 }
 
 impl Bundle {
@@ -154,31 +155,18 @@ impl Bundle {
             item_users: item_users.into(),
             available: Bitmap::default(),
             trained: Bitmap::default(),
-            by_category: BTreeMap::new(),
+            facets: Facets::default(),
         };
         bundle.derive();
         Ok(bundle)
     }
 
-    /// What follows from the rest: bitmaps and category lists.
+    /// What follows from the rest: sets of items.
     fn derive(&mut self) {
         let items = self.items.len();
         self.available = Bitmap::of(items, |item| self.catalog.available[item as usize]);
         self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0 || self.personal.knows(item));
-        self.by_category.clear();
-        for item in 0..items as u32 {
-            let Some(path) = self.catalog.category.get(item) else { continue };
-            let levels = path.matches(" > ").count() + 1;
-            for level in 1..=levels {
-                let category = aisle_data::cut(path, level);
-                match self.by_category.get_mut(category) {
-                    Some(list) => list.push(item),
-                    None => {
-                        self.by_category.insert(category.to_string(), vec![item]);
-                    }
-                }
-            }
-        }
+        self.facets = Facets::of(&self.catalog, items);
     }
 
     /// Writes the files of a version into an empty folder and syncs them. Returns the finished manifest.
@@ -329,7 +317,7 @@ impl Bundle {
             item_users,
             available: Bitmap::default(),
             trained: Bitmap::default(),
-            by_category: BTreeMap::new(),
+            facets: Facets::default(),
         };
         bundle.derive();
         Ok(bundle)
@@ -434,14 +422,19 @@ impl Bundle {
         self.trained.contains(item)
     }
 
+    /// Items by what filters ask.
+    pub(crate) fn facets(&self) -> &Facets {
+        &self.facets
+    }
+
     /// Items of a category path and below it, ascending; empty for an unknown path.
     pub fn in_category(&self, path: &str) -> &[u32] {
-        self.by_category.get(path).map_or(&[], Vec::as_slice)
+        self.facets.category(path).unwrap_or(&[])
     }
 
     /// Whether a category path exists.
     pub fn has_category(&self, path: &str) -> bool {
-        self.by_category.contains_key(path)
+        self.facets.category(path).is_some()
     }
 
     /// Levels of the path that make a category for cross-selling; 0 = the whole path.

@@ -22,6 +22,7 @@ mod ease;
 mod embeddings;
 mod error;
 mod exact;
+mod facets;
 mod held_out;
 mod index;
 mod int8;

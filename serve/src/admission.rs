@@ -7,9 +7,13 @@
 
 use crate::error::ServeError;
 use crate::status::code_name;
+use bytes::Buf;
 use http::{HeaderMap, Request, Response};
+use http_body::Body as HttpBody;
 use metrics::{counter, gauge};
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -100,6 +104,7 @@ impl Admission {
     pub async fn pass<S, B>(self: Arc<Self>, mut services: S, mut request: Request<B>) -> Response<Body>
     where
         S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+        B: HttpBody,
     {
         let now = Instant::now();
         let path = request.uri().path();
@@ -134,7 +139,10 @@ impl Admission {
         if rpc.is_some() {
             match self.enter(deadline, now) {
                 Ok(entry) => request.extensions_mut().insert(entry),
-                Err(error) => return refuse(error),
+                Err(error) => {
+                    take_rest(request.into_body(), deadline).await;
+                    return refuse(error);
+                }
             };
         }
         match tokio::time::timeout_at(deadline.into(), services.call(request)).await {
@@ -148,6 +156,22 @@ impl Admission {
         gauge!("aisle_admission_limit").set(self.limit() as f64);
         gauge!("aisle_requests_inside").set(self.inside.load(Ordering::Relaxed) as f64);
     }
+}
+
+/// Reads and forgets the body of a request that is refused: answered before its end, it would be reset, and HTTP/2 ends a connection on
+/// which that happens often.
+async fn take_rest<B: HttpBody>(body: B, deadline: Instant) {
+    let mut body = pin!(body);
+    let mut left = 64 << 10;
+    let rest = async {
+        while let Some(Ok(frame)) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            left -= frame.data_ref().map_or(0, |data| data.remaining().min(left));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout_at(deadline.min(Instant::now() + QUEUE).into(), rest).await;
 }
 
 /// The name of a call as a label: what a client makes up is not one.
