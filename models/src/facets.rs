@@ -139,7 +139,7 @@ mod tests {
             let mut random = SplitMix(items as u64);
             let mut catalog = Catalog { category: Labels::default(), currency: Labels::default(), ..Catalog::unknown(items) };
             for price in &mut catalog.price {
-                let (a, b, known) = (random.draw() % 3, random.draw() % 40, random.draw() % 10 > 0);
+                let (a, b, known) = (random.draw() % 3, random.draw() % 40, !random.draw().is_multiple_of(10));
                 catalog.category.push(known.then(|| format!("{a} > {b}")).as_deref());
                 catalog.currency.push(known.then_some(if a == 0 { "EUR" } else { "GBP" }));
                 *price = if known { (random.draw() % 50) as f32 } else { f32::NAN };
