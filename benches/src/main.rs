@@ -46,6 +46,9 @@ enum What {
         /// Seconds a measurement.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// Only these calls, beside the empty one: RecommendForUser, CrossSell, Upsell, SimilarItems.
+        #[arg(long)]
+        only: Vec<String>,
     },
     /// Moves the alias between two versions while requests come.
     Swap {
@@ -84,7 +87,7 @@ async fn measure(cli: Cli) -> Result<()> {
     let server = cli.pid.map(Process);
     let driver = Driver::connect(cli.target, cli.connections, questions).await?;
     match cli.what {
-        What::Steady { seconds } => steady(&driver, server, Duration::from_secs(seconds)).await,
+        What::Steady { seconds, only } => steady(&driver, server, &only, Duration::from_secs(seconds)).await,
         What::Swap { swaps, load } => swap(&driver, server, (&cli.registry, &cli.model), (swaps, load)).await,
         What::Overload { times, seconds } => overload(&driver, server, &times, Duration::from_secs(seconds)).await,
         What::Soak { seconds } => soak(&driver, server, Duration::from_secs(seconds)).await,
@@ -115,11 +118,12 @@ fn rule() {
     println!("{HEAD}\n{}", "| --- ".repeat(10) + "|");
 }
 
-async fn steady(driver: &Driver, server: Option<Process>, time: Duration) -> Result<()> {
+async fn steady(driver: &Driver, server: Option<Process>, only: &[String], time: Duration) -> Result<()> {
     println!("Latency counts from the intended time, at half of what the server answers when pressed.\n");
     rule();
     let (mut floor, mut ratios) = (None, Vec::new());
-    for call in Call::ALL {
+    let asked = |call: &Call| *call == Call::Empty || only.is_empty() || only.iter().any(|name| name == call.name());
+    for call in Call::ALL.into_iter().filter(asked) {
         driver.press(&[call], Duration::from_secs(2)).await?;
         let began = server.map(|server| server.busy()).transpose()?;
         let pressed = driver.press(&[call], time).await?;
