@@ -19,6 +19,7 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
 
 /// One answer in so many is decoded and looked at.
 const LOOK: usize = 16;
@@ -201,7 +202,7 @@ impl Driver {
         self.channels[at % self.channels.len()].clone()
     }
 
-    /// As many requests as the server answers: the next one leaves when one comes back.
+    /// As many requests as the server answers: the next one leaves when one comes back, or where it was refused, when the server said.
     pub async fn press(&self, calls: &[Call], time: Duration) -> Result<Run> {
         let run = Rc::new(RefCell::new(Run::default()));
         let began = Instant::now();
@@ -219,7 +220,11 @@ impl Driver {
                         break;
                     }
                     let answer = ask(channel.clone(), call, question).await;
+                    let later = answer.as_ref().err().and_then(|status| status.get_details_retry_info()?.retry_delay);
                     run.borrow_mut().note(call, answer, sent.elapsed());
+                    if let Some(later) = later {
+                        tokio::time::sleep(later).await;
+                    }
                 }
             });
         }

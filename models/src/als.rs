@@ -263,30 +263,28 @@ impl Against<'_> {
             // C (Y A⁻¹ y_j) = K⁻¹ Y D⁻¹ y_j with K the system of the dual.
             let size = count.next_multiple_of(LANES);
             let dimensions: Vec<u32> = (0..depth as u32).collect();
-            let mut parts = vec![0f32; size];
-            return items
-                .iter()
-                .flat_map(|&item| {
-                    let scaled: Vec<f32> = row(item).iter().zip(&scratch.base).map(|(value, scale)| value * scale).collect();
-                    parts.fill(0.0);
-                    add_rows(self.simd, &scratch.columns, &dimensions, &scaled, &mut parts);
-                    substitute(self.simd, size, &scratch.matrix, &mut parts);
-                    parts[..count].to_vec()
-                })
-                .collect();
+            let (mut scaled, mut one) = (vec![0f32; depth], vec![0f32; size]);
+            let mut parts = Vec::with_capacity(items.len() * count);
+            for &item in items {
+                scaled.iter_mut().zip(row(item)).zip(&scratch.base).for_each(|((scaled, value), scale)| *scaled = value * scale);
+                one.fill(0.0);
+                add_rows(self.simd, &scratch.columns, &dimensions, &scaled, &mut one);
+                substitute(self.simd, size, &scratch.matrix, &mut one);
+                parts.extend_from_slice(&one[..count]);
+            }
+            return parts;
         }
         let width = depth.next_multiple_of(LANES);
         let mut weights = vec![0f32; width];
-        let solved: Vec<f32> = items
-            .iter()
-            .flat_map(|&item| {
-                weights.fill(0.0);
-                weights[..depth].copy_from_slice(row(item));
-                substitute(self.simd, width, &scratch.matrix, &mut weights);
-                weights[..depth].to_vec()
-            })
-            .collect();
-        let held: Vec<f32> = history.items.iter().flat_map(|&item| row(item)).copied().collect();
+        let mut solved = Vec::with_capacity(items.len() * depth);
+        for &item in items {
+            weights.fill(0.0);
+            weights[..depth].copy_from_slice(row(item));
+            substitute(self.simd, width, &scratch.matrix, &mut weights);
+            solved.extend_from_slice(&weights[..depth]);
+        }
+        let mut held = Vec::with_capacity(count * depth);
+        history.items.iter().for_each(|&item| held.extend_from_slice(row(item)));
         let mut parts = dense::multiply_transposed(&solved, &held, depth);
         let confidence: Vec<f32> = history.values.iter().map(|&value| self.scaling.of(value)).collect();
         parts

@@ -11,6 +11,7 @@ use crate::index::{Eligible, Found};
 use crate::recommend::History;
 use crate::top_k::{Scored, TopK};
 use crate::upsell::UpsellModel;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Which items a request accepts.
@@ -169,6 +170,20 @@ const HURRY: &str = "the deadline leaves no time for more than best sellers";
 /// Distinct shoppers below which a count is not told.
 const PRIVACY_FLOOR: u32 = 5;
 
+thread_local! {
+    /// A search allocates nothing once its thread has made one.
+    static FOUND: RefCell<Found> = RefCell::default();
+}
+
+/// What a search finds.
+fn found(search: impl FnOnce(&mut Found)) -> Vec<Scored> {
+    FOUND.with_borrow_mut(|found| {
+        found.items.clear();
+        search(found);
+        found.items.clone()
+    })
+}
+
 impl Bundle {
     /// What a shopper would like. Ladder: personal model on history and recent acts → popular.
     pub fn for_user(&self, ask: &ForUser) -> Answer {
@@ -183,13 +198,12 @@ impl Bundle {
         if ask.hurry {
             return Climb::new(self, &gate, ask.k, Rung::Personal).fill_popular(HURRY);
         }
-        let mut found = Found::default();
         let trained = gate.trained(self);
-        self.personal().recommend(history, ask.k, gate.eligible(&trained), &mut found);
+        let found = found(|found| self.personal().recommend(history, ask.k, gate.eligible(&trained), found));
         let mut climb = Climb::new(self, &gate, ask.k, Rung::Personal);
-        let answered: Vec<u32> = found.items.iter().map(|scored| scored.item).collect();
+        let answered: Vec<u32> = found.iter().map(|scored| scored.item).collect();
         let sources = self.personal().explain(history, &answered);
-        climb.take(&found.items, |rank, _| sources[rank].map(|item| Reason::BecauseOf { item }).into_iter().collect());
+        climb.take(&found, |rank, _| sources[rank].map(|item| Reason::BecauseOf { item }).into_iter().collect());
         let why = if items.is_empty() { "no history of this shopper" } else { "the personal model ranks fewer items than asked" };
         climb.fill_popular(why)
     }
@@ -202,14 +216,13 @@ impl Bundle {
         if ask.hurry {
             return Climb::new(self, &gate, ask.k, Rung::Similar).fill_popular(HURRY);
         }
-        let mut found = Found::default();
         let trained = gate.trained(self);
-        self.personal().similar_items(ask.item, ask.k, gate.eligible(&trained), &mut found);
-        if self.personal().algorithm() == "popular" {
-            found.items.clear();
-        }
+        let found = match self.personal().algorithm() {
+            "popular" => Vec::new(),
+            _ => found(|found| self.personal().similar_items(ask.item, ask.k, gate.eligible(&trained), found)),
+        };
         let mut climb = Climb::new(self, &gate, ask.k, Rung::Similar);
-        climb.take(&found.items, |_, scored| vec![Reason::Like { item: ask.item, similarity: scored.score }]);
+        climb.take(&found, |_, scored| vec![Reason::Like { item: ask.item, similarity: scored.score }]);
         climb.fill_popular("nothing is known to be like this item")
     }
 
@@ -231,10 +244,9 @@ impl Bundle {
         if ask.hurry {
             return Climb::new(self, &gate, ask.k, Rung::CrossSell).fill_popular(HURRY);
         }
-        let mut found = Found::default();
-        self.complements().complete(&ask.cart, ask.k, gate.eligible(&gate.allowed), &mut found);
+        let found = found(|found| self.complements().complete(&ask.cart, ask.k, gate.eligible(&gate.allowed), found));
         let mut climb = Climb::new(self, &gate, ask.k, Rung::CrossSell);
-        climb.take(&found.items, |_, scored| {
+        climb.take(&found, |_, scored| {
             self.complements().evidence(&ask.cart, scored.item).into_iter().take(2).map(Reason::BoughtTogether).collect()
         });
         let why = if ask.cart.is_empty() { "the cart holds no known item" } else { "too few items are known to go with this cart" };

@@ -2,8 +2,7 @@
 //!
 //! The time that a client allows is honoured to the millisecond, and told as DEADLINE_EXCEEDED; a deadline that cannot be read is
 //! INVALID_ARGUMENT. A request for recommendations takes a place or is refused at once, before its body is decoded: as many are let in as
-//! the scoring threads finish in [`QUEUE`], by the time that answers took lately (Little's law), and none whose deadline would pass while
-//! it waits.
+//! the threads finish in [`QUEUE`], by the time that answers took lately (Little's law), and none whose deadline would pass while it waits.
 
 use crate::error::ServeError;
 use crate::status::code_name;
@@ -21,8 +20,12 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
-/// The longest that a request should wait for a scoring thread.
+/// The longest that a request should wait for a thread.
 const QUEUE: Duration = Duration::from_millis(5);
+/// What a request takes beside its answer: to be read, decoded, encoded and written.
+const TRANSPORT: Duration = Duration::from_micros(40);
+/// The calls that take a place.
+pub const RECOMMENDATIONS: &str = "/aisle.v1.RecommendationService/";
 /// A call to `ModelService` without a deadline: verifying a large version takes a while.
 const MODEL_CALL: Duration = Duration::from_secs(300);
 
@@ -64,22 +67,25 @@ impl Entry {
 
     /// Whether too little time is left for an answer of the usual cost.
     pub fn is_hurried(&self) -> bool {
-        let work = Duration::from_nanos(self.place.0.work.load(Ordering::Relaxed));
-        self.deadline.saturating_duration_since(Instant::now()) < 2 * work
+        self.deadline.saturating_duration_since(Instant::now()) < 2 * self.place.0.cost()
     }
 }
 
 impl Admission {
-    /// For so many scoring threads; never more than `ceiling` requests inside, and `default_deadline` for those that name none.
+    /// For so many threads; never more than `ceiling` requests inside, and `default_deadline` for those that name none.
     pub fn new(threads: usize, ceiling: usize, default_deadline: Duration) -> Self {
         let work = AtomicU64::new(100_000);
         Self { inside: AtomicUsize::new(0), work, threads: threads.max(1), ceiling: ceiling.max(1), default_deadline }
     }
 
+    /// What a request takes of a thread.
+    fn cost(&self) -> Duration {
+        TRANSPORT + Duration::from_nanos(self.work.load(Ordering::Relaxed))
+    }
+
     /// How many requests may be inside now.
     fn limit(&self) -> usize {
-        let work = self.work.load(Ordering::Relaxed).max(1000);
-        let fit = self.threads as u64 * QUEUE.as_nanos() as u64 / work;
+        let fit = self.threads as u128 * QUEUE.as_nanos() / self.cost().as_nanos();
         usize::try_from(fit).unwrap_or(usize::MAX).max(2 * self.threads).min(self.ceiling)
     }
 
@@ -91,8 +97,7 @@ impl Admission {
         if before >= limit {
             return Err(ServeError::Overloaded { limit });
         }
-        let wait =
-            Duration::from_nanos(self.work.load(Ordering::Relaxed)) * u32::try_from(before / self.threads).unwrap_or(u32::MAX);
+        let wait = self.cost() * u32::try_from(before / self.threads).unwrap_or(u32::MAX);
         let left = deadline.saturating_duration_since(now);
         if left < wait {
             return Err(ServeError::TooLate { left, wait });
@@ -100,54 +105,70 @@ impl Admission {
         Ok(Entry { deadline, place })
     }
 
-    /// Takes a request through to the services.
-    pub async fn pass<S, B>(self: Arc<Self>, mut services: S, mut request: Request<B>) -> Response<Body>
+    /// Takes a request through to the services. Its place is taken before this returns: requests that wait their turn are counted.
+    pub fn pass<S, B>(
+        self: &Arc<Self>,
+        mut services: S,
+        mut request: Request<B>,
+    ) -> impl Future<Output = Response<Body>> + use<S, B>
     where
         S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
         B: HttpBody,
     {
         let now = Instant::now();
-        let path = request.uri().path();
-        let rpc = path.strip_prefix("/aisle.v1.RecommendationService/").map(str::to_string);
-        let refuse = |error: ServeError| {
+        let rpc = request.uri().path().strip_prefix(RECOMMENDATIONS).map(known_rpc);
+        let admitted = self.deadline(request.uri().path(), request.headers(), now).and_then(|deadline| {
+            let entry = match (deadline, rpc) {
+                (Some((_, deadline)), Some(_)) => Some(self.enter(deadline, now)?),
+                _ => None,
+            };
+            Ok((deadline, entry))
+        });
+        let refuse = move |error: ServeError| {
             let status = Status::from(error);
-            if let Some(rpc) = rpc.clone() {
-                counter!("aisle_requests_total", "rpc" => known_rpc(&rpc), "code" => code_name(status.code())).increment(1);
+            if let Some(rpc) = rpc {
+                counter!("aisle_requests_total", "rpc" => rpc, "code" => code_name(status.code())).increment(1);
             }
             status.into_http()
         };
-        let asked = match grpc_timeout(request.headers()) {
-            Ok(asked) => asked,
-            Err(found) => {
-                let what = format!("{found:?}: expected up to 8 digits and one of H, M, S, m, u, n, for example 50m");
-                return refuse(ServeError::Invalid { field: "grpc-timeout", what });
-            }
-        };
-        // Streams, which are health's and reflection's, may last.
-        let own = match (&rpc, path.starts_with("/aisle.v1.")) {
-            (Some(_), _) => Some(self.default_deadline),
-            (None, true) => Some(MODEL_CALL),
-            (None, false) => None,
-        };
-        let Some((allowed, deadline)) = asked.or(own).and_then(|allowed| Some((allowed, now.checked_add(allowed)?))) else {
-            let Ok(response) = services.call(request).await;
-            return response;
-        };
-        if allowed.is_zero() {
-            return refuse(ServeError::DeadlineExceeded { allowed });
-        }
-        if rpc.is_some() {
-            match self.enter(deadline, now) {
-                Ok(entry) => request.extensions_mut().insert(entry),
+        async move {
+            let (deadline, entry) = match admitted {
+                Ok(admitted) => admitted,
                 Err(error) => {
-                    take_rest(request.into_body(), deadline).await;
+                    take_rest(request.into_body()).await;
                     return refuse(error);
                 }
             };
+            if let Some(entry) = entry {
+                request.extensions_mut().insert(entry);
+            }
+            let answer = services.call(request);
+            let Some((allowed, deadline)) = deadline else {
+                let Ok(response) = answer.await;
+                return response;
+            };
+            match tokio::time::timeout_at(deadline.into(), answer).await {
+                Ok(Ok(response)) => response,
+                Err(_) => refuse(ServeError::DeadlineExceeded { allowed }),
+            }
         }
-        match tokio::time::timeout_at(deadline.into(), services.call(request)).await {
-            Ok(Ok(response)) => response,
-            Err(_) => refuse(ServeError::DeadlineExceeded { allowed }),
+    }
+
+    /// What a request is allowed and when that ends; `None` without an end.
+    fn deadline(&self, path: &str, headers: &HeaderMap, now: Instant) -> Result<Option<(Duration, Instant)>, ServeError> {
+        let asked = grpc_timeout(headers).map_err(|found| {
+            let what = format!("{found:?}: expected up to 8 digits and one of H, M, S, m, u, n, for example 50m");
+            ServeError::Invalid { field: "grpc-timeout", what }
+        })?;
+        // Streams, which are health's and reflection's, may last.
+        let own = match (path.starts_with(RECOMMENDATIONS), path.starts_with("/aisle.v1.")) {
+            (true, _) => Some(self.default_deadline),
+            (false, true) => Some(MODEL_CALL),
+            (false, false) => None,
+        };
+        match asked.or(own) {
+            Some(allowed) if allowed.is_zero() => Err(ServeError::DeadlineExceeded { allowed }),
+            allowed => Ok(allowed.and_then(|allowed| Some((allowed, now.checked_add(allowed)?)))),
         }
     }
 
@@ -160,7 +181,7 @@ impl Admission {
 
 /// Reads and forgets the body of a request that is refused: answered before its end, it would be reset, and HTTP/2 ends a connection on
 /// which that happens often.
-async fn take_rest<B: HttpBody>(body: B, deadline: Instant) {
+async fn take_rest<B: HttpBody>(body: B) {
     let mut body = pin!(body);
     let mut left = 64 << 10;
     let rest = async {
@@ -171,7 +192,7 @@ async fn take_rest<B: HttpBody>(body: B, deadline: Instant) {
             }
         }
     };
-    let _ = tokio::time::timeout_at(deadline.min(Instant::now() + QUEUE).into(), rest).await;
+    let _ = tokio::time::timeout(QUEUE, rest).await;
 }
 
 /// The name of a call as a label: what a client makes up is not one.
@@ -226,14 +247,14 @@ mod tests {
 
     #[test]
     fn slow_answers_make_room_for_fewer() {
-        let admission = Arc::new(Admission::new(2, 400, Duration::from_secs(1)));
+        let admission = Arc::new(Admission::new(2, 200, Duration::from_secs(1)));
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let entry = admission.enter(later, now).unwrap();
-        assert_eq!(admission.limit(), 100);
-        (0..500).for_each(|_| entry.worked(Duration::from_micros(20)));
-        assert_eq!(admission.limit(), 400, "the ceiling");
-        (0..500).for_each(|_| entry.worked(Duration::from_millis(1)));
+        assert_eq!(admission.limit(), 71);
+        (0..500).for_each(|_| entry.worked(Duration::from_micros(1)));
+        assert_eq!(admission.limit(), 200, "the ceiling");
+        (0..500).for_each(|_| entry.worked(Duration::from_micros(960)));
         assert!((10..=11).contains(&admission.limit()), "{}", admission.limit());
         let inside: Vec<Entry> = std::iter::from_fn(|| admission.enter(later, now).ok()).collect();
         assert!((9..=10).contains(&inside.len()), "{}", inside.len());

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tonic::body::Body;
-use tonic::service::Routes;
+use tower_service::Service;
 use tracing::{debug, warn};
 
 /// What connections may cost.
@@ -157,10 +157,21 @@ impl HttpBody for Watched {
     }
 }
 
+/// What answers requests.
+pub trait Services:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Services for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
 /// Accepts connections and serves them until `stop` says so; returns once the last one has ended.
-pub async fn serve(
+pub async fn serve<S: Services>(
     listener: TcpListener,
-    routes: Routes,
+    services: S,
     admission: Arc<Admission>,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
@@ -192,15 +203,15 @@ pub async fn serve(
             continue;
         };
         gauge!("aisle_connections").set((limits.connections - room.available_permits()) as f64);
-        open.spawn(connection(stream, routes.clone(), (admission.clone(), limits), stop.clone(), place));
+        open.spawn(connection(stream, services.clone(), (admission.clone(), limits), stop.clone(), place));
     }
     drop(listener);
     while open.join_next().await.is_some() {}
 }
 
-async fn connection(
+async fn connection<S: Services>(
     stream: TcpStream,
-    routes: Routes,
+    services: S,
     (admission, limits): (Arc<Admission>, Limits),
     mut stop: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
@@ -214,7 +225,7 @@ async fn connection(
     let watched = traffic.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let active = Active::new(&watched);
-        let passing = admission.clone().pass(routes.clone(), request);
+        let passing = admission.pass(services.clone(), request);
         async move { Ok::<Response<Watched>, Infallible>(passing.await.map(|body| Watched::new(body, active))) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -265,6 +276,7 @@ mod tests {
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::timeout;
+    use tonic::service::Routes;
 
     const SOON: Duration = Duration::from_secs(5);
 

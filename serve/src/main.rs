@@ -6,6 +6,10 @@ use clap::Parser;
 use std::process::ExitCode;
 use tracing::info;
 
+/// Answers are made of many small pieces on every thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(address) = config.metrics {
         telemetry::start_metrics(address)?;

@@ -1,7 +1,7 @@
 //! `RecommendationService`: a version, an answer. Nothing here outlives a request.
 //!
-//! Scoring runs on threads of its own, as many as there are cores, so that the tokio threads only move bytes. The place that a request
-//! took at admission is held until its answer is made.
+//! An answer is made on the thread that read the request, one of as many as there are cores: it takes a tenth of a millisecond, about
+//! what handing it to another thread and back would cost. What waits is counted at admission, where a request took its place.
 
 use crate::admission::Entry;
 use crate::ask::{self, check_len, required};
@@ -16,16 +16,14 @@ use aisle_proto::{
     UpsellRequest, model_selector::Target,
 };
 use metrics::{counter, histogram};
-use rayon::ThreadPool;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 /// The service.
 pub struct Recommendations {
     live: Arc<Live>,
-    scoring: ThreadPool,
 }
 
 /// What all requests have: a choice of version.
@@ -39,25 +37,16 @@ trait Asks: Send + 'static {
 }
 
 impl Recommendations {
-    /// Answers from the versions in service, on so many scoring threads.
-    ///
-    /// # Errors
-    /// If the scoring threads cannot be started.
-    pub fn new(live: Arc<Live>, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let scoring = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|number| format!("score-{number}"))
-            // A fault in one answer is an INTERNAL to its client, not the end of the process.
-            .panic_handler(|_| tracing::error!("an answer panicked; its request gets INTERNAL"))
-            .build()?;
-        Ok(Self { live, scoring })
+    /// Answers from the versions in service.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live }
     }
 
     /// The way of every request.
-    async fn serve<R: Asks>(&self, request: Request<R>) -> Result<Response<RecommendResponse>, Status> {
+    fn serve<R: Asks>(&self, request: Request<R>) -> Result<Response<RecommendResponse>, Status> {
         let began = Instant::now();
         let entry = request.extensions().get::<Entry>().cloned();
-        let outcome = self.score(entry, request.into_inner()).await;
+        let outcome = self.score(entry.as_ref(), request.get_ref());
         histogram!("aisle_request_seconds", "rpc" => R::RPC).record(began.elapsed().as_secs_f64());
         match outcome {
             Ok(response) => {
@@ -72,7 +61,7 @@ impl Recommendations {
         }
     }
 
-    async fn score<R: Asks>(&self, entry: Option<Entry>, request: R) -> Result<RecommendResponse, ServeError> {
+    fn score<R: Asks>(&self, entry: Option<&Entry>, request: &R) -> Result<RecommendResponse, ServeError> {
         if !request.model().is_empty() {
             self.live.check_model(request.model())?;
         }
@@ -82,21 +71,16 @@ impl Recommendations {
             Some(Target::Version(version)) => (None, Some(version.as_str())),
         };
         let chosen = self.live.choose(alias, version, request.user())?;
-        let (send, answered) = oneshot::channel();
-        self.scoring.spawn(move || {
-            // Nobody listens any more if the client went away or its deadline passed: then the work is not begun.
-            if !send.is_closed() {
-                let began = Instant::now();
-                let hurry = entry.as_ref().is_some_and(Entry::is_hurried);
-                let answer = request.answer(&chosen, hurry);
-                if let Some(entry) = &entry {
-                    entry.worked(began.elapsed());
-                }
-                let _ = send.send(answer);
-            }
-            drop(entry);
-        });
-        answered.await.unwrap_or_else(|_| Err(ServeError::Internal("the scoring thread gave up".into())))
+        let began = Instant::now();
+        // A fault in one answer is an INTERNAL to its client, not the end of its connection.
+        let answer = catch_unwind(AssertUnwindSafe(|| request.answer(&chosen, entry.is_some_and(Entry::is_hurried))));
+        if let Some(entry) = entry {
+            entry.worked(began.elapsed());
+        }
+        answer.unwrap_or_else(|_| {
+            tracing::error!(rpc = R::RPC, "an answer panicked; its request gets INTERNAL");
+            Err(ServeError::Internal("making the answer failed".into()))
+        })
     }
 }
 
@@ -207,22 +191,22 @@ asks!(RankItemsRequest, "RankItems", |request, chosen, _hurry| {
 #[tonic::async_trait]
 impl RecommendationService for Recommendations {
     async fn recommend_for_user(&self, request: Request<RecommendForUserRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request).await
+        self.serve(request)
     }
 
     async fn similar_items(&self, request: Request<SimilarItemsRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request).await
+        self.serve(request)
     }
 
     async fn cross_sell(&self, request: Request<CrossSellRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request).await
+        self.serve(request)
     }
 
     async fn upsell(&self, request: Request<UpsellRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request).await
+        self.serve(request)
     }
 
     async fn rank_items(&self, request: Request<RankItemsRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request).await
+        self.serve(request)
     }
 }

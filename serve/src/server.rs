@@ -1,6 +1,6 @@
 //! The server: sockets, services, the task that follows the registry, and the way down.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, RECOMMENDATIONS};
 use crate::config::Config;
 use crate::door;
 use crate::live::Live;
@@ -9,16 +9,23 @@ use crate::recommendation::Recommendations;
 use aisle_models::Registry;
 use aisle_proto::model_service_server::ModelServiceServer;
 use aisle_proto::recommendation_service_server::RecommendationServiceServer;
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower_service::Service;
 use tracing::info;
 
 /// Bytes of the longest request: a thousand ids of a hundred bytes, ten times.
@@ -31,6 +38,31 @@ async fn tell(health: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
     health.set_service_status("", status).await;
     health.set_service_status("aisle.v1.RecommendationService", status).await;
+}
+
+/// All services. Recommendations have a way of their own: going through the router costs more than decoding their request.
+#[derive(Clone)]
+struct Services {
+    recommendations: RecommendationServiceServer<Recommendations>,
+    others: Routes,
+}
+
+impl Service<Request<Incoming>> for Services {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        if request.uri().path().starts_with(RECOMMENDATIONS) {
+            self.recommendations.call(request)
+        } else {
+            Box::pin(self.others.call(request))
+        }
+    }
 }
 
 /// A server that answers.
@@ -87,15 +119,16 @@ impl Running {
 
         let reflection =
             |set: &'static [u8]| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
-        let recommendations = Recommendations::new(live.clone(), threads).context("starting the scoring threads")?;
-        let routes = Routes::new(health_service)
+        let recommendations =
+            RecommendationServiceServer::new(Recommendations::new(live.clone())).max_decoding_message_size(MESSAGE);
+        let others = Routes::new(health_service)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)
-            .add_service(RecommendationServiceServer::new(recommendations).max_decoding_message_size(MESSAGE))
             .add_service(ModelServiceServer::new(Models::new(live.clone())).max_decoding_message_size(MESSAGE))
             .prepare();
+        let services = Services { recommendations, others };
         let limits = door::Limits { connections: config.max_connections, ..door::Limits::default() };
-        let serving = tokio::spawn(door::serve(listener, routes, admission, limits, stopped));
+        let serving = tokio::spawn(door::serve(listener, services, admission, limits, stopped));
         info!(%address, registry = %config.registry.display(), "listening");
         Ok(Self { address, live, stop, serving })
     }
