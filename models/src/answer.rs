@@ -130,6 +130,8 @@ pub struct ForUser {
     pub filter: ItemFilter,
     /// Leave out what the shopper bought, and what `recent` holds.
     pub exclude_bought: bool,
+    /// Do not say why.
+    pub without_reasons: bool,
     /// There is no time for more than best sellers.
     pub hurry: bool,
 }
@@ -201,11 +203,18 @@ impl Bundle {
         let trained = gate.trained(self);
         let found = found(|found| self.personal().recommend(history, ask.k, gate.eligible(&trained), found));
         let mut climb = Climb::new(self, &gate, ask.k, Rung::Personal);
-        let answered: Vec<u32> = found.iter().map(|scored| scored.item).collect();
-        let sources = self.personal().explain(history, &answered);
-        climb.take(&found, |rank, _| sources[rank].map(|item| Reason::BecauseOf { item }).into_iter().collect());
+        let sources = match ask.without_reasons {
+            true => Vec::new(),
+            false => self.personal().explain(history, &found.iter().map(|scored| scored.item).collect::<Vec<_>>()),
+        };
+        let reason = |source: &Option<u32>| source.map(|item| Reason::BecauseOf { item });
+        climb.take(&found, |rank, _| sources.get(rank).and_then(reason).into_iter().collect());
         let why = if items.is_empty() { "no history of this shopper" } else { "the personal model ranks fewer items than asked" };
-        climb.fill_popular(why)
+        let mut answer = climb.fill_popular(why);
+        if ask.without_reasons {
+            answer.items.iter_mut().for_each(|ranked| ranked.reasons.clear());
+        }
+        answer
     }
 
     /// Items like one item. Ladder: the personal model's similarity → popular.
@@ -283,9 +292,8 @@ impl Bundle {
         let Some(candidates) = candidates else { return none(0) };
         let steps: BTreeMap<u32, u32> = self.upsell_model().steps(ask.item).collect();
         let mut top = TopK::new(ask.k);
-        for &item in &candidates {
+        for (&item, likeness) in candidates.iter().zip(self.personal().similarities(ask.item, &candidates)) {
             let stepped = steps.get(&item).copied().unwrap_or(0);
-            let likeness = self.personal().similarity(ask.item, item);
             top.offer(item, UpsellModel::score(likeness, stepped, self.popular().sales(item)));
         }
         let items = top

@@ -264,6 +264,10 @@ impl Recommend for BlendModel {
         self.loudest().first().map_or(0.0, |member| member.similarity(a, b))
     }
 
+    fn similarities(&self, a: u32, items: &[u32]) -> Vec<f32> {
+        self.loudest().first().map_or_else(|| vec![0.0; items.len()], |member| member.similarities(a, items))
+    }
+
     /// As the loudest member that has a reason.
     fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {
         let mut reasons = vec![None; items.len()];

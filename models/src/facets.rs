@@ -103,20 +103,20 @@ impl Facets {
         // Whole steps by their sets, and what hangs over at both ends item by item.
         let place = |step: usize| self.by_price.len() * step / STEPS;
         let inner = (0..=STEPS).find(|&step| place(step) >= first).zip((0..=STEPS).rev().find(|&step| place(step) <= end));
-        let inside = match inner.filter(|(low, high)| low < high) {
+        match inner.filter(|(low, high)| low < high) {
             Some((low, high)) => {
-                let mut inside = self.cheaper[high].clone();
-                inside.subtract(&self.cheaper[low]);
-                places(first..place(low)).chain(places(place(high)..end)).for_each(|&item| inside.insert(item));
-                inside
+                let over = places(first..place(low)).chain(places(place(high)..end)).copied();
+                let over: Vec<u32> = over.filter(|&item| allowed.contains(item)).collect();
+                allowed.intersect(&self.cheaper[high]);
+                allowed.subtract(&self.cheaper[low]);
+                over.into_iter().for_each(|item| allowed.insert(item));
             }
             None => {
                 let mut inside = Bitmap::filled(self.items, false);
                 places(first..end).for_each(|&item| inside.insert(item));
-                inside
+                allowed.intersect(&inside);
             }
-        };
-        allowed.intersect(&inside);
+        }
     }
 
     /// Keeps what is priced in a currency.

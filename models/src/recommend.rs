@@ -86,8 +86,13 @@ pub struct History<'a> {
 
 /// The source with the largest positive part of an item's score, the item itself left out.
 pub(crate) fn strongest(parts: impl Iterator<Item = (u32, f32)>, item: u32) -> Option<u32> {
-    let parts = parts.filter(|&(source, part)| part > 0.0 && source != item);
-    parts.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(source, _)| source)
+    let mut best = (u32::MAX, 0f32);
+    for (source, part) in parts {
+        if part >= best.1 && (part > best.1 || source < best.0) && source != item {
+            best = (source, part);
+        }
+    }
+    (best.1 > 0.0).then_some(best.0)
 }
 
 /// A fitted model of taste.
@@ -116,6 +121,11 @@ pub trait Recommend: Send + Sync {
 
     /// How alike two items are, on the scale of [`Recommend::similar_items`]; 0 = nothing known.
     fn similarity(&self, a: u32, b: u32) -> f32;
+
+    /// The same for many items.
+    fn similarities(&self, a: u32, items: &[u32]) -> Vec<f32> {
+        items.iter().map(|&item| self.similarity(a, item)).collect()
+    }
 
     /// For each recommended item the item of the history that speaks for it most; `None` if none does.
     fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {

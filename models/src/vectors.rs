@@ -1,5 +1,6 @@
 //! Item vectors and what every model made of them does: rank by inner product, compare by cosine.
 
+use crate::bitmap::Bitmap;
 use crate::dense;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
@@ -10,6 +11,7 @@ use crate::weights::{Array, Tensor};
 use aisle_data::SplitMix;
 use rayon::prelude::*;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// `rows × width` normal numbers of the given deviation, one generator a row: a row's numbers depend on its place and the seed alone.
 pub(crate) fn random((rows, width): (usize, usize), deviation: f32, seed: u64) -> Vec<f32> {
@@ -66,6 +68,10 @@ impl<T: ByVectors> Recommend for T {
         self.vectors().similarity(a, b)
     }
 
+    fn similarities(&self, a: u32, items: &[u32]) -> Vec<f32> {
+        self.vectors().similarities(a, items)
+    }
+
     fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {
         ByVectors::explain(self, history, items)
     }
@@ -87,9 +93,34 @@ impl<T: ByVectors> Recommend for T {
     }
 }
 
+/// How many neighbours of an item are remembered once somebody asked for some.
+const NEAR: usize = 64;
+/// Bytes of remembered neighbours; more are found again each time.
+const REMEMBERED: usize = 64 << 20;
+
+/// The nearest neighbours of items that were asked about.
+#[derive(Default)]
+struct Memory {
+    near: OnceLock<Vec<OnceLock<Box<[Scored]>>>>,
+    items: AtomicUsize,
+}
+
+impl Memory {
+    /// The [`NEAR`] nearest of an item among all, as `find` finds them the first time; `None` if there is no room to remember them.
+    fn of(&self, item: u32, items: usize, find: impl FnOnce() -> Box<[Scored]>) -> Option<&[Scored]> {
+        let near = self.near.get_or_init(|| (0..items).map(|_| OnceLock::new()).collect()).get(item as usize)?;
+        if near.get().is_none() && self.items.fetch_add(1, Ordering::Relaxed) * NEAR * size_of::<Scored>() >= REMEMBERED {
+            self.items.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(near.get_or_init(find))
+    }
+}
+
 /// The vectors of all items.
 pub(crate) struct Vectors {
     index: Exact,
+    memory: Memory,
     /// Mean vector, and the covariance matrix of the vectors over items: made when first asked for.
     moments: OnceLock<(Vec<f32>, Vec<f32>)>,
 }
@@ -97,7 +128,7 @@ pub(crate) struct Vectors {
 impl Vectors {
     /// Packs row-major vectors.
     pub fn new(values: Array<f32>, depth: usize) -> Self {
-        Self { index: Exact::new(values, depth), moments: OnceLock::new() }
+        Self { index: Exact::new(values, depth), memory: Memory::default(), moments: OnceLock::new() }
     }
 
     /// `items × depth`, row-major.
@@ -141,11 +172,28 @@ impl Vectors {
         results
     }
 
-    /// The items with the largest cosine.
+    /// The items with the largest cosine. Lengths do not help to find them as they do for a product, so the nearest are remembered: those of
+    /// them that pass a filter are the best that pass it, if they are enough.
     pub fn similar(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
         if self.item(item).iter().all(|&value| value == 0.0) {
             found.items.clear();
             return;
+        }
+        // A filter that passes little is answered faster than without it, and of few that are remembered hardly any pass.
+        let dense = k < NEAR && 8 * eligible.allowed.count() > self.len();
+        let near = dense.then(|| {
+            self.memory.of(item, self.len(), || {
+                let all = Bitmap::filled(self.len(), true);
+                self.index.search_cosine(self.item(item), NEAR, Eligible::new(&all), found);
+                found.items.as_slice().into()
+            })
+        });
+        if let Some(near) = near.flatten() {
+            found.items.clear();
+            found.items.extend(near.iter().filter(|near| eligible.contains(near.item)).take(k));
+            if found.items.len() == k {
+                return;
+            }
         }
         self.index.search_cosine(self.item(item), k, eligible, found);
     }
@@ -155,6 +203,15 @@ impl Vectors {
         let (a, b) = (self.item(a), self.item(b));
         let lengths = (dot(a, a) * dot(b, b)).sqrt();
         if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
+    }
+
+    /// The same for many items.
+    pub fn similarities(&self, a: u32, items: &[u32]) -> Vec<f32> {
+        let mut products = vec![0f32; items.len()];
+        dot_rows(simd(), self.values(), items, self.item(a), &mut products);
+        let length = self.index.inverse_length(a);
+        products.iter_mut().zip(items).for_each(|(product, &item)| *product *= length * self.index.inverse_length(item));
+        products
     }
 
     /// Inner products with given items, the same bits as a search.
@@ -184,5 +241,34 @@ impl Vectors {
         let second: f32 = square.chunks(self.depth()).zip(query).map(|(row, &value)| value * dot(row, query)).sum();
         let first = dot(mean, query);
         (second - first * first).max(0.0).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembered_neighbours_are_those_of_a_search() {
+        let (items, depth) = (400usize, 6);
+        let mut values = random((items, depth), 1.0, 7);
+        // Copies are ties, and zeros are like nothing.
+        values.copy_within(0..60, 60);
+        values[600..900].fill(0.0);
+        let vectors = Vectors::new(values.into(), depth);
+        let allowed = [Bitmap::filled(items, true), Bitmap::of(items, |item| item % 3 == 1), Bitmap::of(items, |item| item > 390)];
+        for item in [0, 10, 13, 120, 399] {
+            for k in [1, 20, 63, 64, 100] {
+                for allowed in &allowed {
+                    let eligible = Eligible::without(allowed, &[3, 10]);
+                    let (mut fresh, mut found) = (Found::default(), Found::default());
+                    vectors.index.search_cosine(vectors.item(item), k, eligible, &mut fresh);
+                    vectors.similar(item, k, eligible, &mut found);
+                    let zero = vectors.item(item).iter().all(|&value| value == 0.0);
+                    assert_eq!(found.items, if zero { Vec::new() } else { fresh.items }, "item {item}, k {k}");
+                }
+            }
+        }
+        assert_eq!(vectors.memory.items.load(Ordering::Relaxed), 4, "items that have a vector, each once");
     }
 }

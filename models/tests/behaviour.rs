@@ -492,7 +492,9 @@ proptest! {
         };
         let everything = || (0..22u32).filter(|&item| passes(item));
 
-        let ask = ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought, hurry };
+        let without_reasons = same;
+        let ask =
+            ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought, without_reasons, hurry };
         let owned = |other: u32| bought && (other == item || user.is_some_and(|user| made.bought(user).contains(&other)));
         check(&made.for_user(&ask), everything().filter(|&other| !owned(other)).collect(), "for user")?;
 

@@ -1,11 +1,12 @@
 //! Answers product recommendation requests over gRPC.
 //!
-//! The way of a request: `door` has its connection, `admission` its deadline and a place for it, [`recommendation`] hands it to a
-//! scoring thread, `live` gives it one version, `ask` turns the message into a question, the version answers (`aisle-models`),
-//! `reply` turns the answer into a message. Beside it one task follows the registry and swaps versions.
+//! The way of a request: `door` has its connection, `admission` its deadline and a place for it, [`recommendation`] reads it, `live` gives
+//! it one version, `ask` turns the message into a question, the version answers (`aisle-models`), `reply` turns the answer into bytes, most
+//! of which `cards` made before. Beside it one task follows the registry and swaps versions.
 
 mod admission;
 mod ask;
+mod cards;
 pub mod config;
 mod door;
 mod error;

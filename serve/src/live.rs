@@ -1,6 +1,7 @@
 //! The versions in service, and how they change: verified and warmed beside the old ones, swapped by one pointer,
 //! the old ones dropped off the serving threads once their last request is answered.
 
+use crate::cards::Cards;
 use crate::error::ServeError;
 use crate::split::Split;
 use aisle_data::memory_available;
@@ -18,15 +19,29 @@ const RETRY: Duration = Duration::from_secs(30);
 /// What requests see: one consistent set of versions.
 #[derive(Default)]
 struct Routes {
-    by_alias: BTreeMap<String, Arc<Bundle>>,
-    by_version: BTreeMap<String, Arc<Bundle>>,
+    by_alias: BTreeMap<String, Arc<Version>>,
+    by_version: BTreeMap<String, Arc<Version>>,
+}
+
+/// A version in service.
+pub struct Version {
+    /// What answers.
+    pub bundle: Bundle,
+    /// What answers say of its items.
+    pub cards: Cards,
+}
+
+impl Version {
+    fn name(&self) -> &str {
+        &self.bundle.version
+    }
 }
 
 /// A version chosen for one request. The whole answer is made by it.
 #[derive(Clone)]
 pub struct Chosen {
     /// The version.
-    pub bundle: Arc<Bundle>,
+    pub version: Arc<Version>,
     /// The alias that led to it; empty for a pinned version.
     pub alias: String,
 }
@@ -49,9 +64,9 @@ struct Ledger {
     /// What the alias file says.
     wanted: BTreeMap<String, String>,
     /// A version that a client asked to load.
-    pinned: Option<Arc<Bundle>>,
+    pinned: Option<Arc<Version>>,
     /// Versions out of service whose last request may still run.
-    retired: Vec<Arc<Bundle>>,
+    retired: Vec<Arc<Version>>,
     /// The last trouble with the registry, so that it is logged once.
     trouble: String,
 }
@@ -150,7 +165,7 @@ impl Live {
         let routes = self.routes.load();
         if let Some(version) = version {
             return match routes.by_version.get(version) {
-                Some(bundle) => Ok(Chosen { bundle: bundle.clone(), alias: String::new() }),
+                Some(version) => Ok(Chosen { version: version.clone(), alias: String::new() }),
                 None => Err(ServeError::NotLoaded { version: version.into(), loaded: routes.by_version.keys().cloned().collect() }),
             };
         }
@@ -161,7 +176,7 @@ impl Live {
             alias.is_none().then(|| routes.by_alias.get(&self.alias).map(|bundle| (self.alias.as_str(), bundle))).flatten()
         });
         match found {
-            Some((alias, bundle)) => Ok(Chosen { bundle: bundle.clone(), alias: alias.into() }),
+            Some((alias, version)) => Ok(Chosen { version: version.clone(), alias: alias.into() }),
             None if alias.is_some() => {
                 Err(ServeError::UnknownAlias { alias: wanted.into(), known: routes.by_alias.keys().cloned().collect() })
             }
@@ -202,7 +217,7 @@ impl Live {
         held(&self.ledger).wanted = aliases.aliases.iter().map(|(alias, target)| (alias.clone(), target.version.clone())).collect();
         self.look_at_new_versions(&model)?;
         let before = self.routes.load_full();
-        let mut loaded: BTreeMap<String, Arc<Bundle>> = BTreeMap::new();
+        let mut loaded: BTreeMap<String, Arc<Version>> = BTreeMap::new();
         let mut by_alias = BTreeMap::new();
         for (alias, target) in &aliases.aliases {
             let known = loaded.get(&target.version).or_else(|| before.by_version.get(&target.version)).cloned();
@@ -212,7 +227,7 @@ impl Live {
             };
             // A version that is refused leaves the alias where it was.
             if let Some(bundle) = bundle.or_else(|| before.by_alias.get(alias).cloned()) {
-                loaded.insert(bundle.version.clone(), bundle.clone());
+                loaded.insert(bundle.name().to_string(), bundle.clone());
                 by_alias.insert(alias.clone(), bundle);
             }
         }
@@ -221,22 +236,22 @@ impl Live {
             return Err(ServeError::NotReady { why: "no alias is left in the registry".into(), alias: self.alias.clone() });
         }
         if let Some(bundle) = held(&self.ledger).pinned.clone() {
-            loaded.entry(bundle.version.clone()).or_insert(bundle);
+            loaded.entry(bundle.name().to_string()).or_insert(bundle);
         }
-        let versions = |routes: &BTreeMap<String, Arc<Bundle>>| -> Vec<(String, String)> {
-            routes.iter().map(|(alias, bundle)| (alias.clone(), bundle.version.clone())).collect()
+        let versions = |routes: &BTreeMap<String, Arc<Version>>| -> Vec<(String, String)> {
+            routes.iter().map(|(alias, bundle)| (alias.clone(), bundle.name().to_string())).collect()
         };
         let changed = versions(&before.by_alias) != versions(&by_alias) || before.by_version.keys().ne(loaded.keys());
         if changed {
             for (alias, bundle) in &by_alias {
-                let old = before.by_alias.get(alias).map(|bundle| bundle.version.as_str());
-                if old != Some(&bundle.version) {
-                    info!(alias, version = bundle.version, from = old.unwrap_or("none"), "now serving");
+                let old = before.by_alias.get(alias).map(|bundle| bundle.name());
+                if old != Some(bundle.name()) {
+                    info!(alias, version = bundle.name(), from = old.unwrap_or("none"), "now serving");
                     counter!("aisle_version_swaps_total", "alias" => alias.clone()).increment(1);
                     if let Some(old) = old {
                         gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => old.to_string()).set(0.0);
                     }
-                    gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => bundle.version.clone()).set(1.0);
+                    gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => bundle.name().to_string()).set(1.0);
                 }
             }
             let old = self.routes.swap(Arc::new(Routes { by_alias, by_version: loaded.clone() }));
@@ -269,7 +284,7 @@ impl Live {
     }
 
     /// Loads a version if memory allows, verifies it, and replays its golden requests, which also warms it.
-    fn admit(&self, model: &str, version: &str) -> Result<Arc<Bundle>, ServeError> {
+    fn admit(&self, model: &str, version: &str) -> Result<Arc<Version>, ServeError> {
         if let Some(refused) = held(&self.ledger).refused.get(version).filter(|refused| refused.at.elapsed() < RETRY) {
             return Err(ServeError::Internal(refused.reason.clone()));
         }
@@ -282,7 +297,7 @@ impl Live {
                 info!(
                     version,
                     milliseconds = took.as_millis() as u64,
-                    golden = bundle.manifest.golden.len(),
+                    golden = bundle.bundle.manifest.golden.len(),
                     "verified and warmed"
                 );
                 counter!("aisle_version_loads_total", "result" => "ready").increment(1);
@@ -292,12 +307,14 @@ impl Live {
         admitted
     }
 
-    fn load(&self, model: &str, version: &str) -> Result<Arc<Bundle>, ServeError> {
+    fn load(&self, model: &str, version: &str) -> Result<Arc<Version>, ServeError> {
         let needed = self.registry.manifest(model, version)?.memory_bytes;
         if let Some(free) = memory_available().filter(|&free| needed > free) {
             return Err(ServeError::NoMemory { version: version.into(), needed: needed >> 20, free: free >> 20 });
         }
-        Ok(Arc::new(self.registry.verify(model, version)?))
+        let bundle = self.registry.verify(model, version)?;
+        let cards = Cards::of(&bundle);
+        Ok(Arc::new(Version { bundle, cards }))
     }
 
     fn refuse(&self, version: &str, error: &ServeError) {
@@ -382,6 +399,6 @@ impl Live {
 
     /// Aliases in service with their versions.
     pub fn serving(&self) -> Vec<(String, String)> {
-        self.routes.load().by_alias.iter().map(|(alias, bundle)| (alias.clone(), bundle.version.clone())).collect()
+        self.routes.load().by_alias.iter().map(|(alias, bundle)| (alias.clone(), bundle.name().to_string())).collect()
     }
 }

@@ -3,37 +3,49 @@
 //! An answer is made on the thread that read the request, one of as many as there are cores: it takes a tenth of a millisecond, about
 //! what handing it to another thread and back would cost. What waits is counted at admission, where a request took its place.
 
-use crate::admission::Entry;
+use crate::admission::{Entry, RECOMMENDATIONS};
 use crate::ask::{self, check_len, required};
 use crate::error::ServeError;
 use crate::live::{Chosen, Live};
-use crate::reply::respond;
+use crate::reply::{Encoded, respond};
 use crate::status::code_name;
 use aisle_models::{Answer, ForCart, ForItem, ForUser, Rung};
-use aisle_proto::recommendation_service_server::RecommendationService;
 use aisle_proto::{
-    CrossSellRequest, ModelSelector, RankItemsRequest, RecommendForUserRequest, RecommendResponse, SimilarItemsRequest,
-    UpsellRequest, model_selector::Target,
+    CrossSellRequest, ModelSelector, RankItemsRequest, RecommendForUserRequest, SimilarItemsRequest, UpsellRequest,
+    model_selector::Target,
 };
+use hyper::body::Incoming;
 use metrics::{counter, histogram};
+use prost::Message;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
+use tonic::body::Body;
+use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+/// Bytes of the longest request: a thousand ids of a hundred bytes, ten times.
+pub const MESSAGE: usize = 1 << 20;
 
 /// The service.
+#[derive(Clone)]
 pub struct Recommendations {
     live: Arc<Live>,
 }
 
 /// What all requests have: a choice of version.
-trait Asks: Send + 'static {
+trait Asks: Message + Default + Send + 'static {
     const RPC: &'static str;
     fn model(&self) -> &str;
     fn selector(&self) -> Option<&ModelSelector>;
     fn user(&self) -> &str;
     /// The answer of one version; a cheap one in a hurry.
-    fn answer(&self, chosen: &Chosen, hurry: bool) -> Result<RecommendResponse, ServeError>;
+    fn answer(&self, chosen: &Chosen, hurry: bool) -> Result<Encoded, ServeError>;
 }
 
 impl Recommendations {
@@ -43,7 +55,7 @@ impl Recommendations {
     }
 
     /// The way of every request.
-    fn serve<R: Asks>(&self, request: Request<R>) -> Result<Response<RecommendResponse>, Status> {
+    fn serve<R: Asks>(&self, request: Request<R>) -> Result<Response<Encoded>, Status> {
         let began = Instant::now();
         let entry = request.extensions().get::<Entry>().cloned();
         let outcome = self.score(entry.as_ref(), request.get_ref());
@@ -61,7 +73,7 @@ impl Recommendations {
         }
     }
 
-    fn score<R: Asks>(&self, entry: Option<&Entry>, request: &R) -> Result<RecommendResponse, ServeError> {
+    fn score<R: Asks>(&self, entry: Option<&Entry>, request: &R) -> Result<Encoded, ServeError> {
         if !request.model().is_empty() {
             self.live.check_model(request.model())?;
         }
@@ -106,7 +118,7 @@ macro_rules! asks {
                 &self.user_id
             }
 
-            fn answer(&self, $chosen: &Chosen, $hurry: bool) -> Result<RecommendResponse, ServeError> {
+            fn answer(&self, $chosen: &Chosen, $hurry: bool) -> Result<Encoded, ServeError> {
                 let $this = self;
                 $answer
             }
@@ -116,11 +128,12 @@ macro_rules! asks {
 
 asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, hurry| {
     check_len("history", request.history.len())?;
-    let bundle = &chosen.bundle;
+    let bundle = &chosen.version.bundle;
     let mut unknown = Vec::new();
     let user = bundle.users.get(&request.user_id);
     let ask = ForUser {
         user,
+        without_reasons: request.omit_reasons,
         recent: ask::history(bundle, &request.history, &mut unknown),
         k: ask::page_size(request.page_size)?,
         filter: ask::filter(bundle, request.filter.as_ref(), None, &mut unknown)?,
@@ -132,7 +145,7 @@ asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, hurry| {
 
 asks!(SimilarItemsRequest, "SimilarItems", |request, chosen, hurry| {
     required("item_id", &request.item_id)?;
-    let bundle = &chosen.bundle;
+    let bundle = &chosen.version.bundle;
     let k = ask::page_size(request.page_size)?;
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, [request.item_id.as_str()]);
@@ -147,7 +160,7 @@ asks!(SimilarItemsRequest, "SimilarItems", |request, chosen, hurry| {
 
 asks!(CrossSellRequest, "CrossSell", |request, chosen, hurry| {
     check_len("cart_item_ids", request.cart_item_ids.len())?;
-    let bundle = &chosen.bundle;
+    let bundle = &chosen.version.bundle;
     let k = ask::page_size(request.page_size)?;
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, request.cart_item_ids.iter().map(String::as_str));
@@ -161,7 +174,7 @@ asks!(CrossSellRequest, "CrossSell", |request, chosen, hurry| {
 
 asks!(UpsellRequest, "Upsell", |request, chosen, _hurry| {
     required("item_id", &request.item_id)?;
-    let bundle = &chosen.bundle;
+    let bundle = &chosen.version.bundle;
     let k = ask::page_size(request.page_size)?;
     let band = ask::band(bundle, request.min_price_ratio, request.max_price_ratio)?;
     let user = bundle.users.get(&request.user_id);
@@ -178,7 +191,7 @@ asks!(UpsellRequest, "Upsell", |request, chosen, _hurry| {
 asks!(RankItemsRequest, "RankItems", |request, chosen, _hurry| {
     check_len("history", request.history.len())?;
     check_len("item_ids", request.item_ids.len())?;
-    let bundle = &chosen.bundle;
+    let bundle = &chosen.version.bundle;
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, request.item_ids.iter().map(String::as_str));
     let recent = ask::history(bundle, &request.history, &mut known.unknown);
@@ -188,25 +201,48 @@ asks!(RankItemsRequest, "RankItems", |request, chosen, _hurry| {
     Ok(respond(chosen, &bundle.rank(&ask, &known.rows), known.unknown, user.is_some()))
 });
 
-#[tonic::async_trait]
-impl RecommendationService for Recommendations {
-    async fn recommend_for_user(&self, request: Request<RecommendForUserRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request)
+/// One of the calls, as tonic runs it.
+struct Call<R> {
+    recommendations: Recommendations,
+    asks: PhantomData<R>,
+}
+
+impl<R: Asks> UnaryService<R> for Call<R> {
+    type Response = Encoded;
+    type Future = Ready<Result<Response<Encoded>, Status>>;
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        ready(self.recommendations.serve(request))
+    }
+}
+
+/// An HTTP response on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
+impl Recommendations {
+    /// The way of a request to its call, or `otherwise` if its path is none of them. The generated service does the same for responses that are
+    /// built first and encoded then, and through one more boxed future.
+    pub fn route(
+        &self,
+        request: http::Request<Incoming>,
+        otherwise: impl FnOnce(http::Request<Incoming>) -> Answering,
+    ) -> Answering {
+        match request.uri().path().strip_prefix(RECOMMENDATIONS) {
+            Some(RecommendForUserRequest::RPC) => self.unary::<RecommendForUserRequest>(request),
+            Some(SimilarItemsRequest::RPC) => self.unary::<SimilarItemsRequest>(request),
+            Some(CrossSellRequest::RPC) => self.unary::<CrossSellRequest>(request),
+            Some(UpsellRequest::RPC) => self.unary::<UpsellRequest>(request),
+            Some(RankItemsRequest::RPC) => self.unary::<RankItemsRequest>(request),
+            _ => otherwise(request),
+        }
     }
 
-    async fn similar_items(&self, request: Request<SimilarItemsRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request)
-    }
-
-    async fn cross_sell(&self, request: Request<CrossSellRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request)
-    }
-
-    async fn upsell(&self, request: Request<UpsellRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request)
-    }
-
-    async fn rank_items(&self, request: Request<RankItemsRequest>) -> Result<Response<RecommendResponse>, Status> {
-        self.serve(request)
+    fn unary<R: Asks>(&self, request: http::Request<Incoming>) -> Answering {
+        let call = Call::<R> { recommendations: self.clone(), asks: PhantomData };
+        Box::pin(async move {
+            let codec = ProstCodec::<Encoded, R>::default();
+            let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MESSAGE), None);
+            Ok(grpc.unary(call, request).await)
+        })
     }
 }

@@ -1,20 +1,18 @@
 //! The server: sockets, services, the task that follows the registry, and the way down.
 
-use crate::admission::{Admission, RECOMMENDATIONS};
+use crate::admission::Admission;
 use crate::config::Config;
 use crate::door;
 use crate::live::Live;
 use crate::model_service::Models;
-use crate::recommendation::Recommendations;
+use crate::recommendation::{Answering, MESSAGE, Recommendations};
 use aisle_models::Registry;
 use aisle_proto::model_service_server::ModelServiceServer;
-use aisle_proto::recommendation_service_server::RecommendationServiceServer;
 use anyhow::{Context as _, Result};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,8 +26,6 @@ use tonic_health::server::HealthReporter;
 use tower_service::Service;
 use tracing::info;
 
-/// Bytes of the longest request: a thousand ids of a hundred bytes, ten times.
-const MESSAGE: usize = 1 << 20;
 /// Longest wait for requests in flight when the server goes down.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -43,25 +39,21 @@ async fn tell(health: &HealthReporter, ready: bool) {
 /// All services. Recommendations have a way of their own: going through the router costs more than decoding their request.
 #[derive(Clone)]
 struct Services {
-    recommendations: RecommendationServiceServer<Recommendations>,
+    recommendations: Recommendations,
     others: Routes,
 }
 
 impl Service<Request<Incoming>> for Services {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        if request.uri().path().starts_with(RECOMMENDATIONS) {
-            self.recommendations.call(request)
-        } else {
-            Box::pin(self.others.call(request))
-        }
+        self.recommendations.route(request, |request| Box::pin(self.others.call(request)))
     }
 }
 
@@ -119,8 +111,7 @@ impl Running {
 
         let reflection =
             |set: &'static [u8]| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
-        let recommendations =
-            RecommendationServiceServer::new(Recommendations::new(live.clone())).max_decoding_message_size(MESSAGE);
+        let recommendations = Recommendations::new(live.clone());
         let others = Routes::new(health_service)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)

@@ -86,6 +86,10 @@ async fn the_contract_holds_on_every_call() {
         exclude_item_ids: vec![answer.items[0].item_id.clone()],
         ..Default::default()
     };
+    let bare = client.recommend_for_user(RecommendForUserRequest { omit_reasons: true, ..ask.clone() }).await.unwrap().into_inner();
+    let same = bare.items.iter().zip(&answer.items).all(|(bare, full)| bare.item_id == full.item_id && bare.score == full.score);
+    assert!(same && bare.items.len() == 50);
+    assert!(bare.items.iter().all(|item| item.reasons.is_empty()) && answer.items.iter().any(|item| !item.reasons.is_empty()));
     let narrow = RecommendForUserRequest { filter: Some(filter.clone()), page_size: 1000, ..ask.clone() };
     let narrow = client.recommend_for_user(narrow).await.unwrap().into_inner();
     assert_eq!(narrow.items.len() as u32, narrow.serving.as_ref().unwrap().eligible_count.min(1000));
