@@ -89,6 +89,18 @@ impl Bitmap {
         count_ones(simd(), &self.words)
     }
 
+    /// Calls back with each set bit, ascending. Faster than [`Bitmap::iter`].
+    #[inline]
+    pub(crate) fn list(&self, mut found: impl FnMut(u32)) {
+        for (number, &word) in self.words.iter().enumerate() {
+            let mut left = word;
+            while left != 0 {
+                found(number as u32 * 64 + left.trailing_zeros());
+                left &= left - 1;
+            }
+        }
+    }
+
     /// The set bits, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + use<'_> {
         self.words.iter().enumerate().flat_map(|(number, &word)| {

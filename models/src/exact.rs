@@ -80,8 +80,8 @@ pub struct Exact {
     order: Vec<u32>,
     /// The length at each place; whole groups.
     lengths: Vec<f32>,
-    /// One over the length of each item; 0 for a zero vector.
-    inverse: Vec<f32>,
+    /// The length of each item.
+    by_item: Vec<f32>,
     simd: Simd,
     level: Level,
 }
@@ -266,8 +266,8 @@ impl Exact {
         }
         let mut in_order: Vec<f32> = order.iter().map(|&item| key(item) as f32).collect();
         in_order.resize(bounds.len() * GROUP, 0.0);
-        let inverse = lengths.iter().map(|&length| if length > 0.0 { (1.0 / length) as f32 } else { 0.0 }).collect();
-        Self { rows, depth, basis, stages, bounds, order, lengths: in_order, inverse, simd: simd(), level }
+        let by_item = (0..len as u32).map(|item| key(item) as f32).collect();
+        Self { rows, depth, basis, stages, bounds, order, lengths: in_order, by_item, simd: simd(), level }
     }
 
     /// The vectors, row-major.
@@ -287,7 +287,7 @@ impl Exact {
             + size_of_val(&self.bounds[..])
             + size_of_val(&self.order[..])
             + size_of_val(&self.lengths[..])
-            + size_of_val(&self.inverse[..])
+            + size_of_val(&self.by_item[..])
     }
 
     /// As [`Index::search`], by the cosine. Zero vectors have cosine 0 with everything.
@@ -385,7 +385,7 @@ impl Exact {
             return true;
         }
         scratch.rows.clear();
-        scratch.rows.extend(ask.eligible.iter());
+        ask.eligible.list(&mut scratch.rows);
         self.best(ask, found);
         false
     }
@@ -443,7 +443,8 @@ impl Exact {
 
     /// One over the length of a vector; 0 for a zero vector.
     pub fn inverse_length(&self, item: u32) -> f32 {
-        self.inverse[item as usize]
+        let length = self.by_item[item as usize];
+        if length > 0.0 { 1.0 / length } else { 0.0 }
     }
 }
 
