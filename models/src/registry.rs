@@ -276,7 +276,16 @@ impl Registry {
     /// What [`Registry::verify`] returns; the alias then stays.
     pub fn set_alias(&self, model: &str, alias: &str, version: &str) -> Result<Aliases> {
         check_name("alias", alias)?;
-        self.verify(model, version)?;
+        self.point(model, alias, &self.verify(model, version)?)
+    }
+
+    /// Points an alias at a version that was just verified.
+    ///
+    /// # Errors
+    /// [`ModelError::BadName`], [`ModelError::Io`]; the alias then stays.
+    pub fn point(&self, model: &str, alias: &str, verified: &Bundle) -> Result<Aliases> {
+        check_name("alias", alias)?;
+        let version = verified.version.as_str();
         self.change(model, |aliases| {
             let before = aliases.aliases.remove(alias);
             let mut previous = before.as_ref().map(|alias| alias.previous.clone()).unwrap_or_default();

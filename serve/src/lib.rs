@@ -2,10 +2,12 @@
 //!
 //! The way of a request: `door` has its connection, `admission` its deadline and a place for it, [`recommendation`] reads it, `live` gives
 //! it one version, `ask` turns the message into a question, the version answers (`aisle-models`), `reply` turns the answer into bytes, most
-//! of which `cards` made before. Beside it one task follows the registry and swaps versions.
+//! of which `cards` made before. Beside it one task follows the registry and swaps
+//! versions, which `background` threads load.
 
 mod admission;
 mod ask;
+mod background;
 mod cards;
 pub mod config;
 mod door;

@@ -5,7 +5,7 @@ use crate::cards::Cards;
 use crate::error::ServeError;
 use crate::split::Split;
 use aisle_data::memory_available;
-use aisle_models::{Aliases, Bundle, ModelError, Registry};
+use aisle_models::{Aliases, Bundle, Registry};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,8 @@ struct Ledger {
     wanted: BTreeMap<String, String>,
     /// A version that a client asked to load.
     pinned: Option<Arc<Version>>,
+    /// A version that an alias is just being pointed at.
+    coming: Option<Arc<Version>>,
     /// Versions out of service whose last request may still run.
     retired: Vec<Arc<Version>>,
     /// The last trouble with the registry, so that it is logged once.
@@ -221,6 +223,8 @@ impl Live {
         let mut by_alias = BTreeMap::new();
         for (alias, target) in &aliases.aliases {
             let known = loaded.get(&target.version).or_else(|| before.by_version.get(&target.version)).cloned();
+            let coming = || held(&self.ledger).coming.clone().filter(|coming| coming.name() == target.version);
+            let known = known.or_else(coming);
             let bundle = match known {
                 Some(bundle) => Some(bundle),
                 None => self.admit(&model, &target.version).ok(),
@@ -334,13 +338,8 @@ impl Live {
     /// Why it is refused.
     pub fn pin(&self, version: &str) -> Result<(), ServeError> {
         let model = self.model()?;
-        {
-            let _turn = held(&self.turn);
-            held(&self.ledger).refused.remove(version);
-            let known = self.routes.load().by_version.get(version).cloned();
-            let bundle = known.map_or_else(|| self.admit(&model, version), Ok)?;
-            held(&self.ledger).pinned = Some(bundle);
-        }
+        let version = self.ready(&model, version)?;
+        held(&self.ledger).pinned = Some(version);
         self.refresh();
         Ok(())
     }
@@ -351,16 +350,22 @@ impl Live {
     /// Why the version is refused; nothing has then moved. [`ServeError::NotServed`] if it moved and cannot be served here.
     pub fn set_alias(&self, alias: &str, version: &str) -> Result<Aliases, ServeError> {
         let model = self.model()?;
-        match self.registry.set_alias(&model, alias, version) {
-            Ok(aliases) => self.follow(alias, aliases),
-            Err(error) => {
-                let error = ServeError::from(error);
-                if matches!(&error, ServeError::Model(ModelError::Damaged { .. } | ModelError::GoldenMismatch { .. })) {
-                    self.refuse(version, &error);
-                }
-                Err(error)
-            }
-        }
+        let verified = self.ready(&model, version)?;
+        let aliases = self.registry.point(&model, alias, &verified.bundle)?;
+        held(&self.ledger).coming = Some(verified);
+        let followed = self.follow(alias, aliases);
+        held(&self.ledger).coming = None;
+        followed
+    }
+
+    /// A version in service, or loaded now.
+    fn ready(&self, model: &str, version: &str) -> Result<Arc<Version>, ServeError> {
+        let _turn = held(&self.turn);
+        // A name that means nothing is its caller's mistake, no version to refuse.
+        self.registry.manifest(model, version)?;
+        held(&self.ledger).refused.remove(version);
+        let known = self.routes.load().by_version.get(version).cloned();
+        known.map_or_else(|| self.admit(model, version), Ok)
     }
 
     /// Points an alias back and serves it before returning. Blocking.

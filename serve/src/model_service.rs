@@ -1,5 +1,6 @@
 //! `ModelService`: what is in the registry, what is loaded here, and where the aliases point.
 
+use crate::background::Background;
 use crate::error::ServeError;
 use crate::live::{Live, State};
 use aisle_models::Aliases;
@@ -14,12 +15,13 @@ use tonic::{Request, Response, Status};
 /// The service.
 pub struct Models {
     live: Arc<Live>,
+    background: Arc<Background>,
 }
 
 impl Models {
     /// Administers the versions in service.
-    pub fn new(live: Arc<Live>) -> Self {
-        Self { live }
+    pub fn new(live: Arc<Live>, background: Arc<Background>) -> Self {
+        Self { live, background }
     }
 
     /// Files and verification take their time: they run beside the serving threads.
@@ -28,8 +30,7 @@ impl Models {
         work: impl FnOnce(&Live) -> Result<T, ServeError> + Send + 'static,
     ) -> Result<T, Status> {
         let live = self.live.clone();
-        let outcome = tokio::task::spawn_blocking(move || work(&live)).await;
-        Ok(outcome.map_err(|error| ServeError::Internal(error.to_string()))??)
+        Ok(self.background.run(move || work(&live)).await??)
     }
 
     /// Moves an alias of the served model and returns where it points then.

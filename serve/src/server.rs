@@ -1,6 +1,7 @@
 //! The server: sockets, services, the task that follows the registry, and the way down.
 
 use crate::admission::Admission;
+use crate::background::Background;
 use crate::config::Config;
 use crate::door;
 use crate::live::Live;
@@ -76,6 +77,7 @@ impl Running {
         let live = Arc::new(Live::new(registry, config.model.clone(), config.alias.clone(), config.split.clone()));
         let first = live.clone();
         tokio::task::spawn_blocking(move || first.refresh()).await.context("loading the first version")?;
+        let background = Arc::new(Background::new().context("starting the loading threads")?);
 
         let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr().context("reading the bound address")?;
@@ -86,7 +88,7 @@ impl Running {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let admission = Arc::new(Admission::new(threads, config.max_concurrent_requests, config.default_deadline));
         let watched = admission.clone();
-        let (following, poll, mut until) = (live.clone(), config.poll, stopped.clone());
+        let (following, poll, mut until, aside) = (live.clone(), config.poll, stopped.clone(), background.clone());
         tokio::spawn(async move {
             let mut ready = following.is_ready();
             loop {
@@ -97,7 +99,7 @@ impl Running {
                 watched.publish();
                 let turn = following.clone();
                 // A refresh that panics must not end the following.
-                if let Err(error) = tokio::task::spawn_blocking(move || turn.refresh()).await {
+                if let Err(error) = aside.run(move || turn.refresh()).await {
                     tracing::error!(%error, "looking at the registry failed");
                 }
                 if following.is_ready() != ready {
@@ -115,7 +117,7 @@ impl Running {
         let others = Routes::new(health_service)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)
-            .add_service(ModelServiceServer::new(Models::new(live.clone())).max_decoding_message_size(MESSAGE))
+            .add_service(ModelServiceServer::new(Models::new(live.clone(), background)).max_decoding_message_size(MESSAGE))
             .prepare();
         let services = Services { recommendations, others };
         let limits = door::Limits { connections: config.max_connections, ..door::Limits::default() };
