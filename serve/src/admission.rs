@@ -2,7 +2,9 @@
 //!
 //! The time that a client allows is honoured to the millisecond, and told as DEADLINE_EXCEEDED; a deadline that cannot be read is
 //! INVALID_ARGUMENT. A request for recommendations takes a place or is refused at once, before its body is decoded: as many are let in as
-//! the threads finish in [`QUEUE`], by the time that answers took lately (Little's law), and none whose deadline would pass while it waits.
+//! the threads finish in [`BURST`], by the time that answers took lately (Little's law), and none whose deadline would pass while it waits.
+//! A queue that stays is no burst: once it was longer than [`QUEUE`] for [`PATIENCE`], that is the limit until it was shorter (after
+//! Maurer, "Fail at Scale", ACM Queue 2015, and Nichols and Jacobson's CoDel, 2012).
 
 use crate::error::ServeError;
 use crate::status::code_name;
@@ -20,8 +22,12 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
-/// The longest that a request should wait for a thread.
+/// The longest that a request should wait for a thread while there is more than the threads can do.
 const QUEUE: Duration = Duration::from_millis(5);
+/// The longest that it waits for the end of a burst.
+const BURST: Duration = Duration::from_millis(20);
+/// How long a burst may last.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// What a request takes beside its answer: to be read, decoded, encoded and written.
 const TRANSPORT: Duration = Duration::from_micros(40);
 /// The calls that take a place.
@@ -34,6 +40,9 @@ pub struct Admission {
     inside: AtomicUsize,
     /// Nanoseconds of work an answer takes: a moving average.
     work: AtomicU64,
+    /// Microseconds from `opened` to the last time that the queue was shorter than [`QUEUE`].
+    short: AtomicU64,
+    opened: Instant,
     threads: usize,
     ceiling: usize,
     default_deadline: Duration,
@@ -75,7 +84,15 @@ impl Admission {
     /// For so many threads; never more than `ceiling` requests inside, and `default_deadline` for those that name none.
     pub fn new(threads: usize, ceiling: usize, default_deadline: Duration) -> Self {
         let work = AtomicU64::new(100_000);
-        Self { inside: AtomicUsize::new(0), work, threads: threads.max(1), ceiling: ceiling.max(1), default_deadline }
+        Self {
+            inside: AtomicUsize::new(0),
+            work,
+            short: AtomicU64::new(0),
+            opened: Instant::now(),
+            threads: threads.max(1),
+            ceiling: ceiling.max(1),
+            default_deadline,
+        }
     }
 
     /// What a request takes of a thread.
@@ -83,16 +100,27 @@ impl Admission {
         TRANSPORT + Duration::from_nanos(self.work.load(Ordering::Relaxed))
     }
 
-    /// How many requests may be inside now.
-    fn limit(&self) -> usize {
-        let fit = self.threads as u128 * QUEUE.as_nanos() / self.cost().as_nanos();
+    /// How many requests are answered in a time.
+    fn fit(&self, time: Duration) -> usize {
+        let fit = self.threads as u128 * time.as_nanos() / self.cost().as_nanos();
         usize::try_from(fit).unwrap_or(usize::MAX).max(2 * self.threads).min(self.ceiling)
+    }
+
+    /// How many requests may be inside now, where so many are.
+    fn limit(&self, inside: usize, now: Instant) -> usize {
+        let short = self.fit(QUEUE);
+        let since = now.saturating_duration_since(self.opened);
+        if inside < short {
+            self.short.store(since.as_micros() as u64, Ordering::Relaxed);
+        }
+        let stays = since.saturating_sub(Duration::from_micros(self.short.load(Ordering::Relaxed))) > PATIENCE;
+        if stays { short } else { self.fit(BURST) }
     }
 
     /// A place for a request, or why there is none.
     fn enter(self: &Arc<Self>, deadline: Instant, now: Instant) -> Result<Entry, ServeError> {
-        let limit = self.limit();
         let before = self.inside.fetch_add(1, Ordering::Relaxed);
+        let limit = self.limit(before, now);
         let place = Arc::new(Place(self.clone()));
         if before >= limit {
             return Err(ServeError::Overloaded { limit });
@@ -174,8 +202,9 @@ impl Admission {
 
     /// Publishes the limit and what is inside.
     pub fn publish(&self) {
-        gauge!("aisle_admission_limit").set(self.limit() as f64);
-        gauge!("aisle_requests_inside").set(self.inside.load(Ordering::Relaxed) as f64);
+        let inside = self.inside.load(Ordering::Relaxed);
+        gauge!("aisle_admission_limit").set(self.limit(inside, Instant::now()) as f64);
+        gauge!("aisle_requests_inside").set(inside as f64);
     }
 }
 
@@ -251,17 +280,35 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let entry = admission.enter(later, now).unwrap();
-        assert_eq!(admission.limit(), 71);
+        assert_eq!(admission.fit(QUEUE), 71);
         (0..500).for_each(|_| entry.worked(Duration::from_micros(1)));
-        assert_eq!(admission.limit(), 200, "the ceiling");
+        assert_eq!(admission.fit(QUEUE), 200, "the ceiling");
         (0..500).for_each(|_| entry.worked(Duration::from_micros(960)));
-        assert!((10..=11).contains(&admission.limit()), "{}", admission.limit());
+        assert!((10..=11).contains(&admission.fit(QUEUE)), "{}", admission.fit(QUEUE));
         let inside: Vec<Entry> = std::iter::from_fn(|| admission.enter(later, now).ok()).collect();
-        assert!((9..=10).contains(&inside.len()), "{}", inside.len());
+        assert!((38..=42).contains(&inside.len()), "{}", inside.len());
         assert!(matches!(admission.enter(later, now), Err(ServeError::Overloaded { .. })));
         drop(inside);
         drop(entry);
         assert_eq!(admission.inside.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_burst_is_let_in_and_a_queue_that_stays_is_cut() {
+        let admission = Arc::new(Admission::new(1, 1000, Duration::from_secs(1)));
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let (short, long) = (admission.fit(QUEUE), admission.fit(BURST));
+        let enter =
+            |after: u64| admission.enter(start + Duration::from_millis(after) + second, start + Duration::from_millis(after));
+        let mut inside: Vec<Entry> = std::iter::from_fn(|| enter(0).ok()).collect();
+        assert_eq!(inside.len(), long);
+        inside.truncate(short + 5);
+        assert!(enter(90).is_ok(), "a burst may last a while");
+        assert!(matches!(enter(150), Err(ServeError::Overloaded { limit }) if limit == short));
+        inside.truncate(short - 1);
+        inside.push(enter(160).unwrap());
+        inside.push(enter(170).unwrap());
+        assert!(inside.len() > short, "the queue was short, so the next burst is welcome");
     }
 
     #[test]

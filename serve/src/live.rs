@@ -69,6 +69,8 @@ struct Ledger {
     coming: Option<Arc<Version>>,
     /// Versions out of service whose last request may still run.
     retired: Vec<Arc<Version>>,
+    /// Versions whose memory was freed since somebody asked.
+    freed: usize,
     /// The last trouble with the registry, so that it is logged once.
     trouble: String,
 }
@@ -212,6 +214,11 @@ impl Live {
         }
     }
 
+    /// How many versions were freed since the last call.
+    pub fn freed(&self) -> usize {
+        std::mem::take(&mut held(&self.ledger).freed)
+    }
+
     fn try_refresh(&self) -> Result<(), ServeError> {
         let _turn = held(&self.turn);
         let model = self.model()?;
@@ -267,7 +274,9 @@ impl Live {
         let mut ledger = held(&self.ledger);
         ledger.trouble.clear();
         // Who holds the last reference frees the memory: here it is us, not a request.
+        let leaving = ledger.retired.len();
         ledger.retired.retain(|bundle| Arc::strong_count(bundle) > 1);
+        ledger.freed += leaving - ledger.retired.len();
         Ok(())
     }
 

@@ -102,6 +102,9 @@ impl Running {
                 if let Err(error) = aside.run(move || turn.refresh()).await {
                     tracing::error!(%error, "looking at the registry failed");
                 }
+                if following.freed() > 0 {
+                    aside.tidy();
+                }
                 if following.is_ready() != ready {
                     ready = following.is_ready();
                     tell(&health, ready).await;
