@@ -164,6 +164,8 @@ fn look(call: Call, bytes: Bytes) -> Result<String, String> {
 /// Connections to a server, and what to ask it.
 pub struct Driver {
     channels: Vec<Channel>,
+    /// A connection that nothing else uses.
+    aside: Channel,
     questions: Questions,
 }
 
@@ -190,12 +192,15 @@ async fn ask(channel: Channel, call: Call, question: Bytes) -> Result<Bytes, Sta
 impl Driver {
     /// Opens the connections.
     pub async fn connect(target: SocketAddr, connections: usize, questions: Questions) -> Result<Self> {
+        let connect = async || {
+            let endpoint = Endpoint::from_shared(format!("http://{target}"))?.tcp_nodelay(true);
+            endpoint.connect().await.with_context(|| format!("nothing answers on {target}"))
+        };
         let mut channels = Vec::new();
         for _ in 0..connections.max(1) {
-            let endpoint = Endpoint::from_shared(format!("http://{target}"))?.tcp_nodelay(true);
-            channels.push(endpoint.connect().await.with_context(|| format!("nothing answers on {target}"))?);
+            channels.push(connect().await?);
         }
-        Ok(Self { channels, questions })
+        Ok(Self { channels, aside: connect().await?, questions })
     }
 
     fn channel(&self, at: usize) -> Channel {
@@ -286,7 +291,7 @@ impl Driver {
 
     /// Moves the alias `stable` to the versions in turn.
     pub async fn swap(&self, versions: &[&String], swaps: usize) -> Result<()> {
-        let mut models = ModelServiceClient::new(self.channel(0));
+        let mut models = ModelServiceClient::new(self.aside.clone());
         for at in 0..swaps {
             let request =
                 SetAliasRequest { alias: "stable".into(), version: versions[at % versions.len()].clone(), ..Default::default() };
@@ -297,7 +302,7 @@ impl Driver {
 
     /// Asks for the health on a connection of its own.
     pub fn watch_health(&self) -> HealthWatch {
-        let channel = self.channel(0);
+        let channel = self.aside.clone();
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let worst = tokio::spawn(async move {
             let mut worst = Duration::ZERO;

@@ -30,6 +30,13 @@ const BURST: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(100);
 /// What a request takes beside its answer: to be read, decoded, encoded and written.
 const TRANSPORT: Duration = Duration::from_micros(40);
+/// Of a thread's time, what refusing may take: this long for each refusal. Where more come, they wait, and with them the streams of their
+/// connections: beyond some point a client is better slowed down than refused, for each refusal costs a fifth of an answer.
+const REFUSAL: Duration = Duration::from_micros(60);
+/// How many refusals may come at once all the same.
+const REFUSALS: u32 = 100;
+/// How long the rest of a refused request may take.
+const REST: Duration = Duration::from_secs(1);
 /// The calls that take a place.
 pub const RECOMMENDATIONS: &str = "/aisle.v1.RecommendationService/";
 /// A call to `ModelService` without a deadline: verifying a large version takes a while.
@@ -42,6 +49,8 @@ pub struct Admission {
     work: AtomicU64,
     /// Microseconds from `opened` to the last time that the queue was shorter than [`QUEUE`].
     short: AtomicU64,
+    /// Nanoseconds from `opened` to when the refusals so far are paid for.
+    refused: AtomicU64,
     opened: Instant,
     threads: usize,
     ceiling: usize,
@@ -88,6 +97,7 @@ impl Admission {
             inside: AtomicUsize::new(0),
             work,
             short: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             opened: Instant::now(),
             threads: threads.max(1),
             ceiling: ceiling.max(1),
@@ -115,6 +125,15 @@ impl Admission {
         }
         let stays = since.saturating_sub(Duration::from_micros(self.short.load(Ordering::Relaxed))) > PATIENCE;
         if stays { short } else { self.fit(BURST) }
+    }
+
+    /// How long a refusal waits: none while they are few, else its turn (a generic cell rate algorithm).
+    fn refusal(&self, now: Instant) -> Duration {
+        let cost = REFUSAL / u32::try_from(self.threads).unwrap_or(1);
+        let now = now.saturating_duration_since(self.opened).as_nanos() as u64;
+        let paid = |before: u64| before.max(now) + cost.as_nanos() as u64;
+        let before = self.refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(paid(before))).unwrap_or(now);
+        Duration::from_nanos(paid(before) - now).saturating_sub(cost * REFUSALS)
     }
 
     /// A place for a request, or why there is none.
@@ -152,6 +171,10 @@ impl Admission {
             };
             Ok((deadline, entry))
         });
+        let wait = match &admitted {
+            Err(ServeError::Overloaded { .. } | ServeError::TooLate { .. }) => self.refusal(now),
+            _ => Duration::ZERO,
+        };
         let refuse = move |error: ServeError| {
             let status = Status::from(error);
             if let Some(rpc) = rpc {
@@ -164,6 +187,9 @@ impl Admission {
                 Ok(admitted) => admitted,
                 Err(error) => {
                     take_rest(request.into_body()).await;
+                    if !wait.is_zero() {
+                        tokio::time::sleep(wait).await;
+                    }
                     return refuse(error);
                 }
             };
@@ -221,7 +247,7 @@ async fn take_rest<B: HttpBody>(body: B) {
             }
         }
     };
-    let _ = tokio::time::timeout(QUEUE, rest).await;
+    let _ = tokio::time::timeout(REST, rest).await;
 }
 
 /// The name of a call as a label: what a client makes up is not one.
@@ -309,6 +335,16 @@ mod tests {
         inside.push(enter(160).unwrap());
         inside.push(enter(170).unwrap());
         assert!(inside.len() > short, "the queue was short, so the next burst is welcome");
+    }
+
+    #[test]
+    fn refusals_beyond_what_a_thread_should_spend_on_them_wait() {
+        let admission = Admission::new(2, 1000, Duration::from_secs(1));
+        let now = Instant::now();
+        let waits: Vec<Duration> = (0..1000).map(|_| admission.refusal(now)).collect();
+        assert!(waits[..100].iter().all(Duration::is_zero));
+        assert_eq!(waits[999] - waits[899], 50 * REFUSAL, "two threads pay for two at a time");
+        assert!(admission.refusal(now + Duration::from_secs(1)).is_zero(), "paid by then");
     }
 
     #[test]

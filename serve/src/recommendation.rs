@@ -1,7 +1,8 @@
 //! `RecommendationService`: a version, an answer. Nothing here outlives a request.
 //!
-//! An answer is made on the thread that read the request, one of as many as there are cores: it takes a tenth of a millisecond, about
-//! what handing it to another thread and back would cost. What waits is counted at admission, where a request took its place.
+//! An answer is made on a thread that moves bytes, one of as many as there are cores: it takes some tens of microseconds, about what
+//! handing it to another thread and back would cost. Only as many as there are threads are in their queue at once, the others wait in line:
+//! so reading, refusing and writing never wait for more than one answer.
 
 use crate::admission::{Entry, RECOMMENDATIONS};
 use crate::ask::{self, check_len, required};
@@ -18,12 +19,12 @@ use hyper::body::Incoming;
 use metrics::{counter, histogram};
 use prost::Message;
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
@@ -36,6 +37,8 @@ pub const MESSAGE: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Recommendations {
     live: Arc<Live>,
+    /// One for each thread.
+    turns: Arc<Semaphore>,
 }
 
 /// What all requests have: a choice of version.
@@ -49,16 +52,18 @@ trait Asks: Message + Default + Send + 'static {
 }
 
 impl Recommendations {
-    /// Answers from the versions in service.
-    pub fn new(live: Arc<Live>) -> Self {
-        Self { live }
+    /// Answers from the versions in service, so many at a time.
+    pub fn new(live: Arc<Live>, threads: usize) -> Self {
+        Self { live, turns: Arc::new(Semaphore::new(threads)) }
     }
 
     /// The way of every request.
-    fn serve<R: Asks>(&self, request: Request<R>) -> Result<Response<Encoded>, Status> {
+    async fn serve<R: Asks>(self, request: Request<R>) -> Result<Response<Encoded>, Status> {
         let began = Instant::now();
         let entry = request.extensions().get::<Entry>().cloned();
+        let turn = self.turns.acquire().await;
         let outcome = self.score(entry.as_ref(), request.get_ref());
+        drop(turn);
         histogram!("aisle_request_seconds", "rpc" => R::RPC).record(began.elapsed().as_secs_f64());
         match outcome {
             Ok(response) => {
@@ -209,10 +214,10 @@ struct Call<R> {
 
 impl<R: Asks> UnaryService<R> for Call<R> {
     type Response = Encoded;
-    type Future = Ready<Result<Response<Encoded>, Status>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Encoded>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
-        ready(self.recommendations.serve(request))
+        Box::pin(self.recommendations.clone().serve(request))
     }
 }
 

@@ -116,7 +116,7 @@ impl Running {
 
         let reflection =
             |set: &'static [u8]| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
-        let recommendations = Recommendations::new(live.clone());
+        let recommendations = Recommendations::new(live.clone(), threads);
         let others = Routes::new(health_service)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)
