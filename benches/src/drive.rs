@@ -83,6 +83,8 @@ pub struct Run {
     latencies: [Vec<Duration>; 3],
     /// Seconds that requests were sent.
     pub seconds: f64,
+    /// How late the generator itself was, the median and the 99th percentile.
+    pub late: [Duration; 2],
     /// The first failure.
     pub failure: Option<String>,
     /// Answers looked at, by the version they name.
@@ -253,6 +255,7 @@ impl Driver {
         let sending = local.run_until(async {
             let mut done = pin!(done);
             let (began, mut sent) = (Instant::now(), 0usize);
+            let mut late = Vec::new();
             let waiting = Rc::new(RefCell::new(0usize));
             loop {
                 // Looked at without waiting: sending must not wait for anything.
@@ -266,6 +269,7 @@ impl Driver {
                     let (run, waiting, channel, question) =
                         (run.clone(), waiting.clone(), self.channel(sent), self.questions.get(call, sent));
                     *waiting.borrow_mut() += 1;
+                    late.push(intended.elapsed());
                     tokio::task::spawn_local(async move {
                         let answer = ask(channel, call, question).await;
                         *waiting.borrow_mut() -= 1;
@@ -279,6 +283,9 @@ impl Driver {
                 }
                 tokio::task::yield_now().await;
             }
+            late.sort_unstable();
+            let at = |share: f64| late.get((late.len() as f64 * share) as usize).copied().unwrap_or_default();
+            run.borrow_mut().late = [at(0.5), at(0.99)];
             anyhow::Ok(began.elapsed())
         });
         let time = sending.await?;

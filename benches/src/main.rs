@@ -210,11 +210,12 @@ async fn overload(driver: &Driver, server: Option<Process>, times: &[f64], time:
         show(&format!("after {times} ×"), 0.8 * capacity, &again, None);
         let sent = run.per_second(Outcome::Answered) + run.per_second(Outcome::Refused) + run.per_second(Outcome::Failed);
         notes.push(format!(
-            "{times} ×: goodput {:.2} of capacity; refusals p99 {:.1} ms; slowest health check {:.1} ms; the generator sent {:.1} × capacity",
+            "{times} ×: goodput {:.2} of capacity; refusals p99 {:.1} ms; slowest health check {:.1} ms; the generator sent {:.1} × capacity, {:.1} ms late at p99",
             run.per_second(Outcome::Answered) / capacity,
             run.latency(Outcome::Refused, 0.99) / 1000.0,
             worst.as_secs_f64() * 1000.0,
-            sent / capacity
+            sent / capacity,
+            run.late[1].as_secs_f64() * 1000.0
         ));
     }
     println!("\n{}", notes.join("\n"));

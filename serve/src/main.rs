@@ -10,6 +10,9 @@ use tracing::info;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Sockets are looked at after so many steps of tasks: by default 61, which under load may be as many answers.
+const EVENTS: u32 = 8;
+
 async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(address) = config.metrics {
         telemetry::start_metrics(address)?;
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
     let run = || -> anyhow::Result<()> {
         let config = Config::read(Cli::parse())?;
         telemetry::start_logs(config.log_json);
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+        tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(EVENTS).build()?.block_on(serve(config))
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
