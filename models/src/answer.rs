@@ -9,10 +9,12 @@ use crate::bundle::Bundle;
 use crate::complements::Together;
 use crate::index::{Eligible, Found};
 use crate::recommend::History;
+use crate::shelf::Shelf;
 use crate::top_k::{Scored, TopK};
 use crate::upsell::UpsellModel;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Which items a request accepts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -266,19 +268,20 @@ impl Bundle {
     /// Nothing outside them is ever returned, so the answer may be empty. One rung.
     pub fn upsell(&self, ask: &ForItem) -> Answer {
         let none = |eligible| Answer { items: Vec::new(), eligible, rung: Rung::Upsell, fallback: None };
-        let anchor = self.catalog.price[ask.item as usize];
         let (min, max) = ask.band.unwrap_or_else(|| self.upsell_model().band());
         let Some(path) = self.catalog.category.get(ask.item) else { return none(0) };
-        if anchor.is_nan() {
-            return none(0);
-        }
         let mut except = ask.filter.exclude.clone();
         except.push(ask.item);
         let gate = Gate::new(self, &ask.filter, except);
+        let price = |item: u32| gate.shelf.price(&self.catalog, item);
+        let anchor = price(ask.item);
+        if anchor.is_nan() {
+            return none(0);
+        }
         let eligible = gate.eligible(&gate.allowed);
         let currency = self.catalog.currency.code(ask.item);
         let in_band = |&item: &u32| {
-            let price = self.catalog.price[item as usize];
+            let price = price(item);
             price >= anchor * min
                 && price <= anchor * max
                 && self.catalog.currency.code(item) == currency
@@ -301,7 +304,7 @@ impl Bundle {
             .into_iter()
             .map(|Scored { item, score }| {
                 let shoppers = steps.get(&item).copied().filter(|&shoppers| shoppers >= PRIVACY_FLOOR).unwrap_or(0);
-                let price_delta = self.catalog.price[item as usize] - anchor;
+                let price_delta = price(item) - anchor;
                 let reasons = vec![Reason::SteppedUp { item: ask.item, shoppers, price_delta }];
                 Ranked { item, score, source: Rung::Upsell, reasons }
             })
@@ -381,13 +384,16 @@ impl Bundle {
 struct Gate {
     allowed: Bitmap,
     except: Vec<u32>,
+    /// Prices and stock of this answer.
+    shelf: Arc<Shelf>,
 }
 
 impl Gate {
     fn new(bundle: &Bundle, filter: &ItemFilter, mut except: Vec<u32>) -> Self {
+        let shelf = bundle.shelf();
         let mut allowed = match filter.include_unavailable {
             true => Bitmap::filled(bundle.items.len(), true),
-            false => bundle.available().clone(),
+            false => shelf.available().clone(),
         };
         let facets = bundle.facets();
         if !filter.categories.is_empty() {
@@ -398,14 +404,18 @@ impl Gate {
         }
         if filter.min_price.is_some() || filter.max_price.is_some() {
             let (min, max) = (filter.min_price.unwrap_or(f32::NEG_INFINITY), filter.max_price.unwrap_or(f32::INFINITY));
+            let changed: Vec<(u32, f32)> = shelf.new_prices().filter(|&(item, _)| allowed.contains(item)).collect();
             facets.keep_prices(min, max, &mut allowed);
+            for (item, price) in changed {
+                if (min..=max).contains(&price) { allowed.insert(item) } else { allowed.remove(item) }
+            }
         }
         if let Some(currency) = &filter.currency {
             facets.keep_currency(&bundle.catalog, currency, &mut allowed);
         }
         except.sort_unstable();
         except.dedup();
-        Self { allowed, except }
+        Self { allowed, except, shelf }
     }
 
     fn eligible<'a>(&'a self, allowed: &'a Bitmap) -> Eligible<'a> {

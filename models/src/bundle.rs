@@ -7,6 +7,7 @@ use crate::facets::Facets;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::popular::PopularModel;
 use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::shelf::{ItemChanges, Shelf};
 use crate::tables::{write_items, write_users};
 use crate::upsell::UpsellModel;
 use crate::weights::{self, Array, Tensor, Weights};
@@ -15,7 +16,7 @@ use aisle_data::{Catalog, Dataset, EventRole, IdMap, Interactions, Labels, NONE,
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 const WEIGHTS: &str = "weights.safetensors";
 const ITEMS: &str = "items.parquet";
@@ -60,7 +61,7 @@ pub struct Bundle {
     bought: UserRows,
     /// Distinct users (or orders) of each item.
     item_users: Array<u32>,
-    available: Bitmap,
+    shelf: RwLock<Arc<Shelf>>,
     trained: Bitmap,
     facets: Facets,
 }
@@ -153,7 +154,7 @@ impl Bundle {
                 items: purchases.into_iter().map(|(_, item)| item).collect::<Vec<_>>().into(),
             },
             item_users: item_users.into(),
-            available: Bitmap::default(),
+            shelf: RwLock::default(),
             trained: Bitmap::default(),
             facets: Facets::default(),
         };
@@ -164,9 +165,9 @@ impl Bundle {
     /// What follows from the rest: sets of items.
     fn derive(&mut self) {
         let items = self.items.len();
-        self.available = Bitmap::of(items, |item| self.catalog.available[item as usize]);
         self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0 || self.personal.knows(item));
         self.facets = Facets::of(&self.catalog, items);
+        self.shelve(&ItemChanges::default());
     }
 
     /// Writes the files of a version into an empty folder and syncs them. Returns the finished manifest.
@@ -315,7 +316,7 @@ impl Bundle {
             history_values,
             bought,
             item_users,
-            available: Bitmap::default(),
+            shelf: RwLock::default(),
             trained: Bitmap::default(),
             facets: Facets::default(),
         };
@@ -407,9 +408,15 @@ impl Bundle {
         &self.upsell
     }
 
-    /// Items that can be bought now.
-    pub fn available(&self) -> &Bitmap {
-        &self.available
+    /// Prices and stock as the next answer sees them.
+    pub fn shelf(&self) -> Arc<Shelf> {
+        self.shelf.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Prices and stock from now on: those of the version's catalogue with these changes.
+    pub fn shelve(&self, changes: &ItemChanges) {
+        let shelf = Arc::new(Shelf::of(&self.catalog, &self.items, changes));
+        *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
     }
 
     /// Items that the personal model can recommend: it learned about them, or about what is known of them.

@@ -1,13 +1,16 @@
 //! All versions of all models in one folder, and the aliases that point at them.
 //!
-//! `ROOT/MODEL/VERSION/` holds a version, `ROOT/MODEL/aliases.json` what the aliases point at. A version is written to a
+//! `ROOT/MODEL/VERSION/` holds a version, `ROOT/MODEL/aliases.json` what the aliases point at,
+//! `ROOT/MODEL/items.json` what changed in the shop since. A version is written to a
 //! hidden sibling, synced, and renamed: it is whole or absent. The alias file is replaced in the same way, under a lock,
 //! so that of two writers each sees the other's work. Readers take no lock.
 
 use crate::bundle::Bundle;
 use crate::manifest::Manifest;
+use crate::shelf::{ItemChange, ItemChanges};
 use crate::{ModelError, Result};
 use aisle_data::{moment_of, stamp_of};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const ALIASES: &str = "aliases.json";
+const CHANGES: &str = "items.json";
 const LOCK: &str = ".lock";
 const TEMPORARY: &str = ".writing-";
 /// Entries of an alias's history that are kept.
@@ -239,18 +243,32 @@ impl Registry {
 
     /// The aliases of a model; none for a model that has none yet.
     pub fn aliases(&self, model: &str) -> Result<Aliases> {
-        let path = self.model_folder(model)?.join(ALIASES);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Aliases::default()),
-            Err(error) => return Err(ModelError::io("cannot read", &path)(error)),
-        };
-        serde_json::from_slice(&text).map_err(|error| ModelError::Damaged {
-            path,
-            what: "aliases".into(),
-            found: error.to_string(),
-            expected: "the alias file of Aisle; restore it, or remove it and set the aliases again".into(),
-        })
+        read_or_default(&self.model_folder(model)?.join(ALIASES), "aliases")
+    }
+
+    /// Changes of prices and stock that stand; none for a model that has none yet.
+    pub fn item_changes(&self, model: &str) -> Result<ItemChanges> {
+        read_or_default(&self.model_folder(model)?.join(CHANGES), "changes of items")
+    }
+
+    /// When the changes of prices and stock were last written; `None` before the first.
+    pub fn items_changed_at(&self, model: &str) -> Result<Option<SystemTime>> {
+        let path = self.model_folder(model)?.join(CHANGES);
+        Ok(std::fs::metadata(path).and_then(|about| about.modified()).ok())
+    }
+
+    /// Adds changes of prices and stock to those that stand. All servers of the registry see them at their next look.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`]; nothing has then changed.
+    pub fn change_items(&self, model: &str, new: BTreeMap<String, ItemChange>) -> Result<ItemChanges> {
+        let folder = self.model_folder(model)?;
+        let guard = lock(&folder.join(LOCK))?;
+        let mut changes = self.item_changes(model)?;
+        changes.add(new);
+        replace(&folder, CHANGES, &changes)?;
+        drop(guard);
+        Ok(changes)
     }
 
     /// The version that an alias points at.
@@ -324,17 +342,37 @@ impl Registry {
         let mut aliases = self.aliases(model)?;
         edit(&mut aliases)?;
         aliases.epoch += 1;
-        let path = folder.join(ALIASES);
-        let temporary = folder.join(format!(".{ALIASES}-{}", std::process::id()));
-        let text = serde_json::to_string_pretty(&aliases)
-            .map_err(|error| ModelError::Table { path: path.clone(), detail: error.to_string() })?;
-        std::fs::write(&temporary, text + "\n").map_err(ModelError::io("cannot write", &temporary))?;
-        File::open(&temporary).and_then(|file| file.sync_all()).map_err(ModelError::io("cannot sync", &temporary))?;
-        std::fs::rename(&temporary, &path).map_err(ModelError::io("cannot replace", &path))?;
-        sync_folder(&folder)?;
+        replace(&folder, ALIASES, &aliases)?;
         drop(guard);
         Ok(aliases)
     }
+}
+
+/// Reads a small file; one that is not there is the default.
+fn read_or_default<T: Default + DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(T::default()),
+        Err(error) => return Err(ModelError::io("cannot read", path)(error)),
+    };
+    serde_json::from_slice(&text).map_err(|error| ModelError::Damaged {
+        path: path.to_path_buf(),
+        what: what.into(),
+        found: error.to_string(),
+        expected: format!("the {what} that Aisle wrote; restore the file, or remove it and set them again"),
+    })
+}
+
+/// Replaces a small file atomically; the caller holds the lock.
+fn replace(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    let path = folder.join(name);
+    let temporary = folder.join(format!(".{name}-{}", std::process::id()));
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| ModelError::Table { path: path.clone(), detail: error.to_string() })?;
+    std::fs::write(&temporary, text + "\n").map_err(ModelError::io("cannot write", &temporary))?;
+    File::open(&temporary).and_then(|file| file.sync_all()).map_err(ModelError::io("cannot sync", &temporary))?;
+    std::fs::rename(&temporary, &path).map_err(ModelError::io("cannot replace", &path))?;
+    sync_folder(folder)
 }
 
 /// An exclusive lock, held until the file is dropped.

@@ -1,13 +1,16 @@
 //! From a request to a question: limits checked, ids looked up, money and events understood.
 
 use crate::error::ServeError;
-use aisle_models::{Bundle, ItemFilter};
-use aisle_proto::{Filter, HistoryItem, Money};
+use aisle_models::{Bundle, ItemChange, ItemFilter};
+use aisle_proto::{Filter, HistoryItem, ItemUpdate, Money};
+use std::collections::BTreeMap;
 
 /// Answers a request may ask for.
 pub const MAX_PAGE: u32 = 1000;
 /// Answers where the request says nothing.
 const DEFAULT_PAGE: u32 = 20;
+/// Updates in one request.
+const MAX_UPDATES: usize = 10_000;
 /// Ids in one list of a request.
 pub const MAX_IDS: usize = 1000;
 
@@ -121,6 +124,34 @@ pub fn filter(
         include_unavailable: filter.include_unavailable,
         exclude: excluded.rows,
     })
+}
+
+/// Changes of items by id. `currency` tells the one that the catalogue has for an item.
+pub fn changes(
+    updates: Vec<ItemUpdate>,
+    currency: impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, ItemChange>, ServeError> {
+    if updates.len() > MAX_UPDATES {
+        let what = format!("{} entries: expected at most {MAX_UPDATES}, so send several", updates.len());
+        return Err(ServeError::Invalid { field: "updates", what });
+    }
+    let mut changes: BTreeMap<String, ItemChange> = BTreeMap::new();
+    for update in updates {
+        required("updates.item_id", &update.item_id)?;
+        let price = price("updates.price", &update.price)?;
+        let named = update.price.as_ref().map(|money| money.currency_code.as_str()).filter(|code| !code.is_empty());
+        if let (Some(named), Some(known)) = (named, currency(&update.item_id))
+            && named != known
+        {
+            let what =
+                format!("{named} for item '{}': expected {known}, as in the catalogue; Aisle does not convert", update.item_id);
+            return Err(ServeError::Invalid { field: "updates.price.currency_code", what });
+        }
+        let change = changes.entry(update.item_id).or_default();
+        change.available = update.available.or(change.available);
+        change.price = price.or(change.price);
+    }
+    Ok(changes)
 }
 
 /// A price band, if the request asks for one.

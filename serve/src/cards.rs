@@ -15,8 +15,8 @@ pub struct Cards {
 #[derive(Default)]
 struct Part {
     bytes: Vec<u8>,
-    /// Where each card ends.
-    ends: Vec<u32>,
+    /// Where each card ends, without its price and with it.
+    ends: Vec<(u32, u32)>,
 }
 
 impl Cards {
@@ -26,21 +26,26 @@ impl Cards {
         let part = |first: usize| {
             let mut part = Part::default();
             for item in first..items.min(first + PART) {
-                let _ = card(bundle, item as u32).encode(&mut part.bytes);
-                part.ends.push(part.bytes.len() as u32);
+                // The price at the end, so that a new one can take its place.
+                let mut card = card(bundle, item as u32);
+                let price = RecommendedItem { price: card.price.take(), ..Default::default() };
+                card.encode_raw(&mut part.bytes);
+                let end = part.bytes.len() as u32;
+                price.encode_raw(&mut part.bytes);
+                part.ends.push((end, part.bytes.len() as u32));
             }
             part
         };
         Self { parts: (0..items).step_by(PART).map(part).collect() }
     }
 
-    /// The card of an item; empty beyond the last.
-    pub fn get(&self, item: u32) -> &[u8] {
+    /// The card of an item, with its price or without; empty beyond the last.
+    pub fn get(&self, item: u32, priced: bool) -> &[u8] {
         let (part, at) = (item as usize / PART, item as usize % PART);
         let Some(part) = self.parts.get(part) else { return &[] };
-        let Some(&end) = part.ends.get(at) else { return &[] };
-        let start = if at == 0 { 0 } else { part.ends[at - 1] };
-        &part.bytes[start as usize..end as usize]
+        let Some(&(bare, end)) = part.ends.get(at) else { return &[] };
+        let start = if at == 0 { 0 } else { part.ends[at - 1].1 };
+        &part.bytes[start as usize..if priced { end } else { bare } as usize]
     }
 }
 

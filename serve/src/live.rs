@@ -5,12 +5,12 @@ use crate::cards::Cards;
 use crate::error::ServeError;
 use crate::split::Split;
 use aisle_data::memory_available;
-use aisle_models::{Aliases, Bundle, Registry};
+use aisle_models::{Aliases, Bundle, ItemChange, ItemChanges, Registry};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
 
 /// A refused version is looked at again after so long: a disk may come back.
@@ -69,6 +69,9 @@ struct Ledger {
     coming: Option<Arc<Version>>,
     /// Versions out of service whose last request may still run.
     retired: Vec<Arc<Version>>,
+    /// Changes of prices and stock, and when their file was written.
+    changes: Arc<ItemChanges>,
+    changed_at: Option<SystemTime>,
     /// Versions whose memory was freed since somebody asked.
     freed: usize,
     /// The last trouble with the registry, so that it is logged once.
@@ -85,6 +88,8 @@ pub struct Live {
     ledger: Mutex<Ledger>,
     /// One change of the routes at a time: a slow look at the registry must not undo a quick one.
     turn: Mutex<()>,
+    /// The same for changes of prices and stock.
+    shelving: Mutex<()>,
 }
 
 /// A version as the server sees it.
@@ -114,6 +119,7 @@ impl Live {
             routes: ArcSwap::default(),
             ledger: Mutex::default(),
             turn: Mutex::default(),
+            shelving: Mutex::default(),
         }
     }
 
@@ -224,6 +230,7 @@ impl Live {
         let model = self.model()?;
         let aliases = self.registry.aliases(&model)?;
         held(&self.ledger).wanted = aliases.aliases.iter().map(|(alias, target)| (alias.clone(), target.version.clone())).collect();
+        self.look_at_changes(&model)?;
         self.look_at_new_versions(&model)?;
         let before = self.routes.load_full();
         let mut loaded: BTreeMap<String, Arc<Version>> = BTreeMap::new();
@@ -252,6 +259,7 @@ impl Live {
         let versions = |routes: &BTreeMap<String, Arc<Version>>| -> Vec<(String, String)> {
             routes.iter().map(|(alias, bundle)| (alias.clone(), bundle.name().to_string())).collect()
         };
+        self.shelve(loaded.values());
         let changed = versions(&before.by_alias) != versions(&by_alias) || before.by_version.keys().ne(loaded.keys());
         if changed {
             for (alias, bundle) in &by_alias {
@@ -271,6 +279,8 @@ impl Live {
             held(&self.ledger).retired.extend(leaving);
         }
         drop(before);
+        // Changes that came in between.
+        self.shelve(self.routes.load().by_version.values());
         let mut ledger = held(&self.ledger);
         ledger.trouble.clear();
         // Who holds the last reference frees the memory: here it is us, not a request.
@@ -278,6 +288,55 @@ impl Live {
         ledger.retired.retain(|bundle| Arc::strong_count(bundle) > 1);
         ledger.freed += leaving - ledger.retired.len();
         Ok(())
+    }
+
+    /// Reads changes of prices and stock if there are new ones.
+    fn look_at_changes(&self, model: &str) -> Result<(), ServeError> {
+        let _shelving = held(&self.shelving);
+        let at = self.registry.items_changed_at(model)?;
+        if held(&self.ledger).changed_at != at {
+            let changes = Arc::new(self.registry.item_changes(model)?);
+            let mut ledger = held(&self.ledger);
+            (ledger.changes, ledger.changed_at) = (changes, at);
+            drop(ledger);
+            self.shelve(self.routes.load().by_version.values());
+        }
+        Ok(())
+    }
+
+    /// Gives versions the changes of prices and stock that they do not have yet.
+    fn shelve<'a>(&self, versions: impl Iterator<Item = &'a Arc<Version>>) {
+        let changes = held(&self.ledger).changes.clone();
+        for version in versions.filter(|version| version.bundle.shelf().epoch != changes.epoch) {
+            version.bundle.shelve(&changes);
+        }
+    }
+
+    /// Changes prices and stock for every version, here before this returns. Returns ids that no version in service knows, and how many
+    /// items have a change that stands. Blocking.
+    ///
+    /// # Errors
+    /// If the registry cannot be written; nothing has then changed.
+    pub fn change_items(&self, new: BTreeMap<String, ItemChange>) -> Result<(Vec<String>, usize), ServeError> {
+        let model = self.model()?;
+        let ids: Vec<String> = new.keys().cloned().collect();
+        let _shelving = held(&self.shelving);
+        let changes = self.registry.change_items(&model, new)?;
+        let standing = changes.items.len();
+        held(&self.ledger).changes = Arc::new(changes);
+        let routes = self.routes.load();
+        self.shelve(routes.by_version.values());
+        let known = |id: &String| routes.by_version.values().any(|version| version.bundle.items.get(id).is_some());
+        Ok((ids.into_iter().filter(|id| !known(id)).collect(), standing))
+    }
+
+    /// The currency that versions in service have for an item, if they have one.
+    pub fn currency(&self, id: &str) -> Option<String> {
+        let routes = self.routes.load();
+        routes.by_version.values().rev().find_map(|version| {
+            let item = version.bundle.items.get(id)?;
+            version.bundle.catalog.currency.get(item).map(str::to_string)
+        })
     }
 
     /// Versions that appeared since the last look are verified once, so that a broken publication is known before an alias

@@ -1,5 +1,6 @@
 //! `ModelService`: what is in the registry, what is loaded here, and where the aliases point.
 
+use crate::ask;
 use crate::background::Background;
 use crate::error::ServeError;
 use crate::live::{Live, State};
@@ -8,6 +9,7 @@ use aisle_proto::model_service_server::ModelService;
 use aisle_proto::model_version::State as ProtoState;
 use aisle_proto::{
     Alias, ListVersionsRequest, ListVersionsResponse, LoadVersionRequest, ModelVersion, RollbackRequest, SetAliasRequest,
+    UpdateItemsRequest, UpdateItemsResponse,
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -132,5 +134,19 @@ impl ModelService for Models {
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<Alias>, Status> {
         let RollbackRequest { model, alias } = request.into_inner();
         self.move_alias(model, alias, Live::rollback).await
+    }
+
+    async fn update_items(&self, request: Request<UpdateItemsRequest>) -> Result<Response<UpdateItemsResponse>, Status> {
+        let UpdateItemsRequest { model, updates } = request.into_inner();
+        let live = self.live.clone();
+        // Not in the background: what is sold out should be so at once, however much there is to do.
+        let work = move || {
+            live.check_model(&model)?;
+            let changes = ask::changes(updates, |id| live.currency(id))?;
+            let (unknown_item_ids, changed) = live.change_items(changes)?;
+            Ok(UpdateItemsResponse { unknown_item_ids, changed_items: changed as u64 })
+        };
+        let outcome: Result<Result<_, ServeError>, _> = tokio::task::spawn_blocking(work).await;
+        Ok(Response::new(outcome.map_err(|error| ServeError::Internal(error.to_string()))??))
     }
 }

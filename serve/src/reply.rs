@@ -67,6 +67,7 @@ impl Message for Encoded {
 /// The response to a question. `known_user` tells whether the version knows the shopper.
 pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, known_user: bool) -> Encoded {
     let bundle = &chosen.version.bundle;
+    let shelf = bundle.shelf();
     let mut bytes = Vec::with_capacity(answer.items.len() * 192 + 256);
     for (ranked, rank) in answer.items.iter().zip(1..) {
         let currency = || bundle.catalog.currency.get(ranked.item);
@@ -75,12 +76,14 @@ pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, 
             _ => None,
         });
         // A message is the sum of its parts: the card says what does not depend on the request.
-        let card = chosen.version.cards.get(ranked.item);
+        let new_price = shelf.new_price(ranked.item);
+        let card = chosen.version.cards.get(ranked.item, new_price.is_none());
         let rest = RecommendedItem {
             rank,
             score: ranked.score,
             source: rung(ranked.source).into(),
             reasons: ranked.reasons.iter().map(|why| reason(bundle, why)).collect(),
+            price: new_price.map(|price| Money::from_price(price, currency())),
             price_delta,
             ..Default::default()
         };

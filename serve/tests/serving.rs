@@ -7,8 +7,9 @@ use aisle_proto::model_service_client::ModelServiceClient;
 use aisle_proto::model_version::State;
 use aisle_proto::recommendation_service_client::RecommendationServiceClient;
 use aisle_proto::{
-    CrossSellRequest, Filter, HistoryItem, ListVersionsRequest, ModelSelector, Money, RankItemsRequest, RecommendForUserRequest,
-    RecommendResponse, RollbackRequest, SetAliasRequest, SimilarItemsRequest, UpsellRequest, model_selector::Target,
+    CrossSellRequest, Filter, HistoryItem, ItemUpdate, ListVersionsRequest, ModelSelector, Money, RankItemsRequest,
+    RecommendForUserRequest, RecommendResponse, RollbackRequest, SetAliasRequest, SimilarItemsRequest, UpdateItemsRequest,
+    UpsellRequest, model_selector::Target,
 };
 use aisle_serve::split::Split;
 use http_body_util::BodyExt;
@@ -448,5 +449,73 @@ async fn deadlines_are_honoured_and_told() {
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(at_least) && took < Duration::from_millis(at_least + 400), "{took:?}");
     }
+    running.stop().await.unwrap();
+}
+
+/// New prices and stock are seen by the next request, by every server of the registry, by versions that come later, and after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_prices_and_stock_are_seen_at_once_and_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), 1, Some("stable"));
+    let config = Config { poll: Duration::from_millis(50), ..Config::local(folder.path()) };
+    let (running, other) = (Running::start(&config).await.unwrap(), Running::start(&config).await.unwrap());
+    let (mut ask, mut admin) = (client(&running).await, models(&running).await);
+    let question = RecommendForUserRequest { user_id: "14911".into(), page_size: 20, ..Default::default() };
+    let before = ask.recommend_for_user(question.clone()).await.unwrap().into_inner();
+    let (gone, dear) = (before.items[0].item_id.clone(), before.items[1].item_id.clone());
+
+    // The first sells out, and the second costs nearly 1,000.
+    let price = Some(Money { currency_code: "GBP".into(), units: 999, nanos: 500_000_000 });
+    let updates = vec![
+        ItemUpdate { item_id: gone.clone(), available: Some(false), price: None },
+        ItemUpdate { item_id: dear.clone(), available: None, price: price.clone() },
+        ItemUpdate { item_id: "nowhere".into(), available: Some(false), price: None },
+    ];
+    let told = admin.update_items(UpdateItemsRequest { updates, ..Default::default() }).await.unwrap().into_inner();
+    assert_eq!((told.unknown_item_ids, told.changed_items), (vec!["nowhere".to_string()], 3));
+    let floor = Filter { min_price: Some(Money { units: 900, ..price.clone().unwrap() }), ..Default::default() };
+    let expensive = RecommendForUserRequest { filter: Some(floor), ..question.clone() };
+    async fn check(
+        ask: &mut RecommendationServiceClient<Channel>,
+        questions: (&RecommendForUserRequest, &RecommendForUserRequest),
+        (gone, dear, price): (&str, &str, &Option<Money>),
+    ) -> bool {
+        let after = ask.recommend_for_user(questions.0.clone()).await.unwrap().into_inner();
+        let shown = after.items.iter().find(|item| item.item_id == dear).map(|item| &item.price);
+        let found = ask.recommend_for_user(questions.1.clone()).await.unwrap().into_inner();
+        assert_eq!(after.items.len(), 20);
+        !ids(&after).iter().any(|id| id == gone) && shown == Some(price) && ids(&found).iter().any(|id| id == dear)
+    }
+    let questions = (&question, &expensive);
+    let expected = (gone.as_str(), dear.as_str(), &price);
+    assert!(check(&mut ask, questions, expected).await, "the next request does not see it");
+    let mut elsewhere = client(&other).await;
+    let until = Instant::now() + Duration::from_secs(10);
+    while !check(&mut elsewhere, questions, expected).await {
+        assert!(Instant::now() < until, "another server never saw it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    other.stop().await.unwrap();
+
+    // A later version, and a server that starts later.
+    let path = folder.path().to_path_buf();
+    let second = tokio::task::spawn_blocking(move || publish(&path, 1, None)).await.unwrap();
+    admin.set_alias(SetAliasRequest { alias: "stable".into(), version: second, ..Default::default() }).await.unwrap();
+    assert!(check(&mut ask, questions, expected).await, "a later version does not see it");
+    running.stop().await.unwrap();
+    let running = Running::start(&config).await.unwrap();
+    let (mut ask, mut admin) = (client(&running).await, models(&running).await);
+    assert!(check(&mut ask, questions, expected).await, "it is lost on a restart");
+
+    // Back in stock; and what is wrong is told.
+    let back = vec![ItemUpdate { item_id: gone.clone(), available: Some(true), price: None }];
+    admin.update_items(UpdateItemsRequest { updates: back, ..Default::default() }).await.unwrap();
+    let after = ask.recommend_for_user(question).await.unwrap().into_inner();
+    assert_eq!(after.items[0].item_id, gone);
+    let euros =
+        vec![ItemUpdate { item_id: dear, available: None, price: Some(Money { currency_code: "EUR".into(), units: 1, nanos: 0 }) }];
+    let refused = admin.update_items(UpdateItemsRequest { updates: euros, ..Default::default() }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("expected GBP"), "{}", refused.message());
     running.stop().await.unwrap();
 }
