@@ -53,7 +53,7 @@ impl Call {
 }
 
 /// How many different questions each call asks.
-const QUESTIONS: usize = 2000;
+const QUESTIONS: usize = 20_000;
 /// Items of an answer.
 pub const K: u32 = 20;
 
@@ -66,8 +66,9 @@ fn spread(at: usize, rows: usize) -> u32 {
 }
 
 impl Questions {
-    /// Draws shoppers and items of the newest version. Answers leave out what was bought, what is dear, and one department.
-    pub fn draw(registry: &Path, model: &str) -> Result<Self> {
+    /// Draws shoppers of the newest version, and items as they were sold: what sells is looked at. Answers leave out what was bought, what is
+    /// dear, and one department.
+    pub fn draw(registry: &Path, model: &str, omit_reasons: bool) -> Result<Self> {
         let registry = Registry::new(registry);
         let versions = registry.version_names(model)?;
         let newest = versions.last().with_context(|| format!("the model {model} has no version"))?;
@@ -89,7 +90,7 @@ impl Questions {
             max_price: dear.clone(),
             ..Filter::default()
         };
-        let sold: Vec<u32> = (0..bundle.items.len() as u32).filter(|&item| bundle.is_trained(item)).collect();
+        let sold: Vec<u32> = (0..bundle.users.len() as u32).flat_map(|user| bundle.history(user).0).copied().collect();
         let item = |at: usize| bundle.items.id(sold[spread(at, sold.len()) as usize]).to_string();
         let user = |at: usize| bundle.users.id(spread(at, bundle.users.len())).to_string();
         let cart = |bundle: &Bundle, at: usize| {
@@ -105,6 +106,7 @@ impl Questions {
                     page_size: K,
                     filter: Some(filter(at)),
                     exclude_purchased: true,
+                    omit_reasons,
                     ..Default::default()
                 }
                 .encode_to_vec()

@@ -35,6 +35,9 @@ struct Cli {
     /// Connections.
     #[arg(long, default_value_t = 4)]
     connections: usize,
+    /// Ask RecommendForUser without reasons.
+    #[arg(long)]
+    omit_reasons: bool,
     #[command(subcommand)]
     what: What,
 }
@@ -83,7 +86,7 @@ fn main() -> Result<()> {
 }
 
 async fn measure(cli: Cli) -> Result<()> {
-    let questions = Questions::draw(&cli.registry, &cli.model)?;
+    let questions = Questions::draw(&cli.registry, &cli.model, cli.omit_reasons)?;
     let server = cli.pid.map(Process);
     let driver = Driver::connect(cli.target, cli.connections, questions).await?;
     match cli.what {

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 /// Lengths between which sums of squares and products neither overflow nor lose digits. Other vectors are scored in f32 without bounds.
 const USABLE: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
 /// A filter that passes fewer than one item in so many is faster answered by scoring what it passes.
-const GATHER: usize = 24;
+const GATHER: usize = 40;
 /// Queries that walk the codes together.
 const BLOCK: usize = 32;
 /// Groups that are coded together.
