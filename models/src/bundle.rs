@@ -193,7 +193,7 @@ impl Bundle {
         tensors.push(Tensor::u32("item.users", &self.item_users));
         weights::write(&folder.join(WEIGHTS), tensors)?;
         self.manifest.files = [ITEMS, USERS, WEIGHTS].iter().map(|name| entry(folder, name)).collect::<Result<_>>()?;
-        // Tables unpack to several times their size, vectors are packed for the scan.
+        // Tables unpack to several times their size, vectors have codes beside them, items have sets, cards and remembered neighbours.
         let size = |name: &str| self.manifest.files.iter().find(|file| file.name == name).map_or(0, |file| file.bytes);
         self.manifest.memory_bytes = 3 * size(WEIGHTS) + 8 * (size(ITEMS) + size(USERS)) + (16 << 20);
         self.manifest.golden = self.golden();
