@@ -29,6 +29,11 @@ impl Call {
     /// All, the empty one first.
     pub const ALL: [Call; 5] = [Call::Empty, Call::User, Call::Cart, Call::Upsell, Call::Similar];
 
+    /// Those of some names; all that are not empty for none.
+    pub fn chosen(names: &[String]) -> Vec<Call> {
+        Self::ASKED.into_iter().filter(|call| names.is_empty() || names.iter().any(|name| name == call.name())).collect()
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

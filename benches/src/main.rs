@@ -64,6 +64,9 @@ enum What {
     },
     /// More than the server can answer.
     Overload {
+        /// Only these calls.
+        #[arg(long)]
+        only: Vec<String>,
         /// Multiples of capacity.
         #[arg(long, default_values_t = [2.0, 5.0, 10.0])]
         times: Vec<f64>,
@@ -92,7 +95,9 @@ async fn measure(cli: Cli) -> Result<()> {
     match cli.what {
         What::Steady { seconds, only } => steady(&driver, server, &only, Duration::from_secs(seconds)).await,
         What::Swap { swaps, load } => swap(&driver, server, (&cli.registry, &cli.model), (swaps, load)).await,
-        What::Overload { times, seconds } => overload(&driver, server, &times, Duration::from_secs(seconds)).await,
+        What::Overload { only, times, seconds } => {
+            overload(&driver, server, (&Call::chosen(&only), &times), Duration::from_secs(seconds)).await
+        }
         What::Soak { seconds } => soak(&driver, server, Duration::from_secs(seconds)).await,
     }
 }
@@ -132,8 +137,7 @@ async fn steady(driver: &Driver, server: Option<Process>, only: &[String], time:
     );
     rule();
     let (mut most, mut ratios) = (None, Vec::new());
-    let asked = |call: &Call| *call == Call::Empty || only.is_empty() || only.iter().any(|name| name == call.name());
-    for call in Call::ALL.into_iter().filter(asked) {
+    for call in [Call::Empty].into_iter().chain(Call::chosen(only)) {
         driver.press(&[call], Duration::from_secs(2)).await?;
         let began = server.map(|server| server.busy()).transpose()?;
         let pressed = driver.press(&[call], time).await?;
@@ -172,11 +176,12 @@ async fn steady(driver: &Driver, server: Option<Process>, only: &[String], time:
     Ok(())
 }
 
-/// What the server answers a second when pressed with a mix of all calls.
-async fn capacity(driver: &Driver) -> Result<f64> {
-    driver.press(&Call::ASKED, Duration::from_secs(2)).await?;
-    let capacity = driver.press(&Call::ASKED, Duration::from_secs(5)).await?.per_second(Outcome::Answered);
-    println!("Capacity, a mix of the four calls: {capacity:.0} a second.\n");
+/// What the server answers a second when pressed with a mix of calls.
+async fn capacity(driver: &Driver, calls: &[Call]) -> Result<f64> {
+    driver.press(calls, Duration::from_secs(2)).await?;
+    let capacity = driver.press(calls, Duration::from_secs(5)).await?.per_second(Outcome::Answered);
+    let names: Vec<&str> = calls.iter().map(|call| call.name()).collect();
+    println!("Capacity for {}: {capacity:.0} a second.\n", names.join(", "));
     Ok(capacity)
 }
 
@@ -189,7 +194,7 @@ async fn swap(
     let registry = aisle_models::Registry::new(root);
     let versions = registry.version_names(model)?;
     let [.., a, b] = versions.as_slice() else { bail!("{model} has {} version: swapping takes two", versions.len()) };
-    let rate = load * capacity(driver).await?;
+    let rate = load * capacity(driver, &Call::ASKED).await?;
     rule();
     let time = Duration::from_secs(20);
     show("steady", rate, &driver.open(&Call::ASKED, rate, time).await?, None);
@@ -220,18 +225,18 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-async fn overload(driver: &Driver, server: Option<Process>, times: &[f64], time: Duration) -> Result<()> {
-    let capacity = capacity(driver).await?;
+async fn overload(driver: &Driver, server: Option<Process>, (calls, times): (&[Call], &[f64]), time: Duration) -> Result<()> {
+    let capacity = capacity(driver, calls).await?;
     rule();
-    show("0.8 ×", 0.8 * capacity, &driver.open(&Call::ASKED, 0.8 * capacity, time).await?, None);
+    show("0.8 ×", 0.8 * capacity, &driver.open(calls, 0.8 * capacity, time).await?, None);
     let before = server.map(|server| server.memory()).transpose()?;
     let mut notes = Vec::new();
     for &times in times {
         let health = driver.watch_health();
-        let run = driver.open(&Call::ASKED, times * capacity, time).await?;
+        let run = driver.open(calls, times * capacity, time).await?;
         let worst = health.stop().await;
         show(&format!("{times} ×"), times * capacity, &run, None);
-        let again = driver.open(&Call::ASKED, 0.8 * capacity, Duration::from_secs(5)).await?;
+        let again = driver.open(calls, 0.8 * capacity, Duration::from_secs(5)).await?;
         show(&format!("after {times} ×"), 0.8 * capacity, &again, None);
         let sent = run.per_second(Outcome::Answered) + run.per_second(Outcome::Refused) + run.per_second(Outcome::Failed);
         notes.push(format!(
@@ -253,7 +258,7 @@ async fn overload(driver: &Driver, server: Option<Process>, times: &[f64], time:
 
 async fn soak(driver: &Driver, server: Option<Process>, time: Duration) -> Result<()> {
     let server = server.context("a soak watches the server's memory: give --pid")?;
-    let rate = capacity(driver).await? / 2.0;
+    let rate = capacity(driver, &Call::ASKED).await? / 2.0;
     rule();
     let mut memory = Vec::new();
     let parts = (time.as_secs() / 30).max(2);
