@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const TRANSPORT: Duration = Duration::from_micros(40);
 /// Of a thread's time, what refusing may take: this long for each refusal. Where more come, they wait, and with them the streams of their
 /// connections: beyond some point a client is better slowed down than refused, for each refusal costs a fifth of an answer.
-const REFUSAL: Duration = Duration::from_micros(60);
+const REFUSAL: Duration = Duration::from_micros(100);
 /// How many refusals may come at once all the same.
 const REFUSALS: u32 = 100;
 /// How long the rest of a refused request may take.
@@ -47,7 +47,7 @@ pub struct Admission {
     inside: AtomicUsize,
     /// Nanoseconds of work an answer takes: a moving average.
     work: AtomicU64,
-    /// Microseconds from `opened` to the last time that the queue was shorter than [`QUEUE`].
+    /// Microseconds from `opened` to the last time that the queue was shorter than half of [`QUEUE`].
     short: AtomicU64,
     /// Nanoseconds from `opened` to when the refusals so far are paid for.
     refused: AtomicU64,
@@ -81,6 +81,11 @@ impl Entry {
         // Two answers at once may lose one of the two: it is an average.
         let now = before - before / 32 + u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).min(1_000_000_000) / 32;
         work.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether more requests are inside than there are threads.
+    pub fn is_crowded(&self) -> bool {
+        self.place.0.inside.load(Ordering::Relaxed) > self.place.0.threads
     }
 
     /// Whether too little time is left for an answer of the usual cost.
@@ -120,7 +125,8 @@ impl Admission {
     fn limit(&self, inside: usize, now: Instant) -> usize {
         let short = self.fit(QUEUE);
         let since = now.saturating_duration_since(self.opened);
-        if inside < short {
+        // Half, for where it is cut the queue is always about to be short enough.
+        if 2 * inside < short {
             self.short.store(since.as_micros() as u64, Ordering::Relaxed);
         }
         let stays = since.saturating_sub(Duration::from_micros(self.short.load(Ordering::Relaxed))) > PATIENCE;
@@ -331,10 +337,11 @@ mod tests {
         inside.truncate(short + 5);
         assert!(enter(90).is_ok(), "a burst may last a while");
         assert!(matches!(enter(150), Err(ServeError::Overloaded { limit }) if limit == short));
-        inside.truncate(short - 1);
+        inside.truncate(short / 2 - 1);
         inside.push(enter(160).unwrap());
         inside.push(enter(170).unwrap());
-        assert!(inside.len() > short, "the queue was short, so the next burst is welcome");
+        inside.extend(std::iter::from_fn(|| enter(180).ok()));
+        assert_eq!(inside.len(), long, "the queue was short, so the next burst is welcome");
     }
 
     #[test]

@@ -61,15 +61,11 @@ impl Recommendations {
     async fn serve<R: Asks>(self, request: Request<R>) -> Result<Response<Encoded>, Status> {
         let began = Instant::now();
         let entry = request.extensions().get::<Entry>().cloned();
-        let turn = match self.turns.try_acquire() {
-            Ok(turn) => Ok(turn),
-            Err(_) => {
-                let turn = self.turns.acquire().await;
-                // Who is woken by an answer would run right after it, before everything that waits to be read and refused.
-                tokio::task::yield_now().await;
-                turn
-            }
-        };
+        let turn = self.turns.acquire().await;
+        if entry.as_ref().is_some_and(Entry::is_crowded) {
+            // What waits to be read, refused or written goes before this answer, and others wait for their turn until it is made.
+            tokio::task::yield_now().await;
+        }
         let outcome = self.score(entry.as_ref(), request.get_ref());
         drop(turn);
         histogram!("aisle_request_seconds", "rpc" => R::RPC).record(began.elapsed().as_secs_f64());
