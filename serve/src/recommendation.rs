@@ -2,7 +2,7 @@
 //!
 //! An answer is made on a thread that moves bytes, one of as many as there are cores: it takes some tens of microseconds, about what
 //! handing it to another thread and back would cost. Only as many as there are threads are in their queue at once, the others wait in line:
-//! so reading, refusing and writing never wait for more than one answer.
+//! so reading, refusing and writing wait for half a millisecond of answers at most.
 
 use crate::admission::{Entry, RECOMMENDATIONS};
 use crate::ask::{self, check_len, required};
@@ -23,6 +23,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
@@ -32,6 +33,8 @@ use tonic_prost::ProstCodec;
 
 /// Bytes of the longest request: a thousand ids of a hundred bytes, ten times.
 pub const MESSAGE: usize = 1 << 20;
+/// Microseconds of answers in a row before what else there is to do goes first: each such look costs some, and refusals wait for it.
+const LOOK: u64 = 500;
 
 /// The service.
 #[derive(Clone)]
@@ -39,6 +42,9 @@ pub struct Recommendations {
     live: Arc<Live>,
     /// One for each thread.
     turns: Arc<Semaphore>,
+    /// Microseconds from `opened` to when answers last made way.
+    looked: Arc<AtomicU64>,
+    opened: Instant,
 }
 
 /// What all requests have: a choice of version.
@@ -54,7 +60,7 @@ trait Asks: Message + Default + Send + 'static {
 impl Recommendations {
     /// Answers from the versions in service, so many at a time.
     pub fn new(live: Arc<Live>, threads: usize) -> Self {
-        Self { live, turns: Arc::new(Semaphore::new(threads)) }
+        Self { live, turns: Arc::new(Semaphore::new(threads)), looked: Arc::default(), opened: Instant::now() }
     }
 
     /// The way of every request.
@@ -62,9 +68,11 @@ impl Recommendations {
         let began = Instant::now();
         let entry = request.extensions().get::<Entry>().cloned();
         let turn = self.turns.acquire().await;
-        if entry.as_ref().is_some_and(Entry::is_crowded) {
+        let now = self.opened.elapsed().as_micros() as u64;
+        if entry.as_ref().is_some_and(Entry::is_crowded) && now > self.looked.load(Ordering::Relaxed) + LOOK {
             // What waits to be read, refused or written goes before this answer, and others wait for their turn until it is made.
             tokio::task::yield_now().await;
+            self.looked.store(self.opened.elapsed().as_micros() as u64, Ordering::Relaxed);
         }
         let outcome = self.score(entry.as_ref(), request.get_ref());
         drop(turn);
