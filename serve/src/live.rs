@@ -439,7 +439,7 @@ impl Live {
     /// Points an alias back and serves it before returning. Blocking.
     ///
     /// # Errors
-    /// [`ModelError::NoEarlierVersion`], or why the earlier version is refused; nothing has then moved.
+    /// [`aisle_models::ModelError::NoEarlierVersion`], or why the earlier version is refused; nothing has then moved.
     /// [`ServeError::NotServed`] if it moved and cannot be served here.
     pub fn rollback(&self, alias: &str) -> Result<Aliases, ServeError> {
         let aliases = self.registry.rollback(&self.model()?, alias)?;
