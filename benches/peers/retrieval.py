@@ -293,7 +293,7 @@ def filters(case: Case, k: int) -> Iterator[tuple[str, np.ndarray]]:
     random = np.random.default_rng(3)
     for share in PASS:
         yield f"{share:.1%} at random", random.random(len(case.items)) < share
-    if case.categories is None:
+    if case.categories is None or len(set(case.categories)) < 2:
         return
     paths = [str(path or "").split(" > ") for path in case.categories]
     for share in PASS[1:]:
