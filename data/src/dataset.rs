@@ -85,7 +85,7 @@ impl Dataset {
         }
 
         let (users, new_user) = users.sorted();
-        let (_, new_order) = orders.sorted();
+        let new_order = orders.numbered();
         let (item_ids, new_item) = item_ids.sorted();
         let mut old_item = vec![NONE; new_item.len()];
         new_item.iter().enumerate().for_each(|(old, &new)| old_item[new as usize] = old as u32);

@@ -106,6 +106,16 @@ impl IdMap {
         (0..self.len() as u32).map(|row| self.id(row))
     }
 
+    /// For each row its place among the ids by length and then bytes: as numbers, where ids are whole numbers without leading zeros, so that
+    /// orders numbered as they came stay in the order of time. O(n log n).
+    pub fn numbered(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_unstable_by_key(|&row| (self.id(row).len(), self.id(row)));
+        let mut place = vec![0u32; self.len()];
+        order.iter().zip(0..).for_each(|(&row, at)| place[row as usize] = at);
+        place
+    }
+
     /// The same ids in ascending byte order, and for each old row its new one. O(n log n).
     pub fn sorted(&self) -> (IdMap, Vec<u32>) {
         let mut order: Vec<u32> = (0..self.len() as u32).collect();

@@ -19,7 +19,8 @@ pub enum Split {
         /// First moment after it.
         until: i64,
     },
-    /// `last-order`: the last order of every user who has two or more; without orders, what they bought at their last moment of buying.
+    /// `last-order`: the last order of every user who has two or more; without orders, what they bought at their last moment of buying;
+    /// without times, the order of the largest number.
     LastOrder,
     /// `validation`: a part cut off a training log, as much like the future as the log allows: its last tenth by time; without times a
     /// fifth of the items of each fifth user, so that what remains is nearly as dense as the whole.
@@ -88,7 +89,7 @@ impl Split {
         if *self == Split::Validation {
             return validation(log);
         }
-        if log.time.is_empty() {
+        if log.time.is_empty() && (*self != Split::LastOrder || log.order.is_empty()) {
             return Err(DataError::NotServed { task: "a split by time".into(), needs: "timestamps".into() });
         }
         let (train, test) = match *self {
@@ -111,7 +112,7 @@ impl Split {
                 let of = |event: usize| last.get(log.user_of(event) as usize).copied().flatten();
                 let held = |event: usize| of(event).is_some_and(|last| last.holds(log, event));
                 // What a user did at or after the held-out order's start would leak it.
-                let after = |event: usize| of(event).is_some_and(|last| log.time[event] >= last.began);
+                let after = |event: usize| of(event).is_some_and(|last| moment(log, event) >= last.began);
                 (log.select(|event| !held(event) && !after(event)), log.select(held))
             }
         };
@@ -204,10 +205,15 @@ struct Last {
 impl Last {
     fn holds(self, log: &EventLog, event: usize) -> bool {
         match self.order {
-            NONE => log.time[event] == self.began && log.type_of(event).role == EventRole::Purchase,
+            NONE => moment(log, event) == self.began && log.type_of(event).role == EventRole::Purchase,
             order => log.order_of(event) == order,
         }
     }
+}
+
+/// When an event was; in a log without times the number of its order.
+fn moment(log: &EventLog, event: usize) -> i64 {
+    if log.time.is_empty() { i64::from(log.order_of(event)) } else { log.time[event] }
 }
 
 /// For each user with two orders or more (in a log without orders: two moments of buying): the last one.
@@ -215,7 +221,7 @@ fn last_orders(log: &EventLog) -> Vec<Option<Last>> {
     let without = log.order.iter().all(|&order| order == NONE);
     let mut starts: Vec<(u32, u32, i64)> = (0..log.len())
         .filter(|&event| log.type_of(event).role == EventRole::Purchase)
-        .map(|event| (log.user_of(event), log.order_of(event), log.time[event]))
+        .map(|event| (log.user_of(event), log.order_of(event), moment(log, event)))
         .filter(|&(user, order, _)| user != NONE && (order != NONE || without))
         .collect();
     starts.sort_unstable();
@@ -232,7 +238,7 @@ fn last_orders(log: &EventLog) -> Vec<Option<Last>> {
         if let Some(last) = last.get_mut(log.user_of(event) as usize).and_then(Option::as_mut)
             && last.order == log.order_of(event)
         {
-            last.began = last.began.min(log.time[event]);
+            last.began = last.began.min(moment(log, event));
         }
     }
     last

@@ -7,6 +7,7 @@
 use crate::bitmap::Bitmap;
 use crate::bundle::Bundle;
 use crate::complements::Together;
+use crate::cross_sell::Cart;
 use crate::index::{Eligible, Found};
 use crate::recommend::History;
 use crate::shelf::Shelf;
@@ -80,6 +81,13 @@ pub enum Reason {
     },
     /// It is bought together with an item of the cart.
     BoughtTogether(Together),
+    /// The shopper bought it before.
+    BoughtBefore {
+        /// Orders that held it.
+        orders: u32,
+        /// Days since the last of them.
+        days: u32,
+    },
     /// Shoppers of the anchor later chose it.
     SteppedUp {
         /// The anchor.
@@ -149,6 +157,12 @@ pub struct ForCart {
     pub filter: ItemFilter,
     /// Also complements from categories that the cart holds; substitutes of its items stay out.
     pub same_category: bool,
+    /// Whose cart it is, if known: what they come back for counts.
+    pub user: Option<u32>,
+    /// The moment, in days since 1970; `None` = the end of the log.
+    pub now: Option<f32>,
+    /// Leave out what this shopper bought before.
+    pub exclude_bought: bool,
     /// There is no time for more than best sellers.
     pub hurry: bool,
 }
@@ -242,23 +256,32 @@ impl Bundle {
     pub fn cross_sell(&self, ask: &ForCart) -> Answer {
         let mut except = ask.filter.exclude.clone();
         except.extend(&ask.cart);
+        if ask.exclude_bought {
+            except.extend(ask.user.map_or(&[][..], |user| self.bought(user)));
+        }
         let mut gate = Gate::new(self, &ask.filter, except);
         if ask.same_category {
             self.substitutes(&ask.cart).into_iter().for_each(|other| gate.allowed.remove(other));
         } else {
-            for &item in &ask.cart {
-                if let Some(category) = self.catalog.category_at(item, self.category_levels()) {
-                    self.facets().drop_category(category, &mut gate.allowed);
-                }
-            }
+            ask.cart.iter().for_each(|&item| self.drop_category_of(item, &mut gate.allowed));
         }
         if ask.hurry {
             return Climb::new(self, &gate, ask.k, Rung::CrossSell).fill_popular(HURRY);
         }
-        let found = found(|found| self.complements().complete(&ask.cart, ask.k, gate.eligible(&gate.allowed), found));
+        let mut lines = ask.cart.clone();
+        lines.sort_unstable();
+        lines.dedup();
+        let cart = Cart { items: &lines, user: ask.user, now: ask.now, only_new: ask.exclude_bought };
+        let found = if ask.cart.is_empty() { Vec::new() } else { self.missing_lines(cart, ask.k, gate.eligible(&gate.allowed)) };
+        let past = ask.user.map(|user| self.habits().past(user, &[], ask.now)).unwrap_or_default();
         let mut climb = Climb::new(self, &gate, ask.k, Rung::CrossSell);
         climb.take(&found, |_, scored| {
-            self.complements().evidence(&ask.cart, scored.item).into_iter().take(2).map(Reason::BoughtTogether).collect()
+            let before = past.of(scored.item).map(|habit| Reason::BoughtBefore {
+                orders: habit.orders,
+                days: (past.now - habit.last).max(0.0) as u32,
+            });
+            let together = self.complements().evidence(&ask.cart, scored.item).into_iter().map(Reason::BoughtTogether);
+            before.into_iter().chain(together).take(2).collect()
         });
         let why = if ask.cart.is_empty() { "the cart holds no known item" } else { "too few items are known to go with this cart" };
         climb.fill_popular(why)
@@ -486,6 +509,8 @@ impl Reason {
                     if pair.lift >= 1.5 { format!(", {:.0} times more often than by chance", pair.lift) } else { String::new() };
                 format!("bought together with {} in {} orders{often}", name(pair.item), pair.orders)
             }
+            Reason::BoughtBefore { orders: 1, days } => format!("bought before, {days} days ago"),
+            Reason::BoughtBefore { orders, days } => format!("bought {orders} times, last {days} days ago"),
             Reason::SteppedUp { item, shoppers: 0, .. } => format!("a step up from {}", name(*item)),
             Reason::SteppedUp { item, shoppers, .. } => format!("{shoppers} shoppers of {} went on to this", name(*item)),
             Reason::BestSeller => "a best seller".to_string(),

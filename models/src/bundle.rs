@@ -3,7 +3,9 @@
 use crate::answer::{Answer, ForCart, ForItem, ForUser};
 use crate::bitmap::Bitmap;
 use crate::complements::ComplementsModel;
+use crate::cross_sell::{self, CrossSellModel, Groups};
 use crate::facets::Facets;
+use crate::habits::Habits;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::popular::PopularModel;
 use crate::recommend::{Fit, Recommend, Training, Watch};
@@ -54,7 +56,8 @@ pub struct Bundle {
     user_attributes: Vec<(String, Labels)>,
     personal: Box<dyn Recommend>,
     popular: PopularModel,
-    complements: ComplementsModel,
+    cross_sell: CrossSellModel,
+    habits: Habits,
     upsell: UpsellModel,
     history: UserRows,
     history_values: Array<f32>,
@@ -64,6 +67,7 @@ pub struct Bundle {
     shelf: RwLock<Arc<Shelf>>,
     trained: Bitmap,
     facets: Facets,
+    groups: Groups,
 }
 
 impl Bundle {
@@ -81,10 +85,34 @@ impl Bundle {
             Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog, users: &data.user_attributes };
         // The manifest holds what was fitted, not what was left to choose.
         let parameters = Hyperparameters { personal: parameters.personal.resolved(&training, watch)?, ..parameters };
-        let personal = parameters.personal.fit(&training, watch)?;
-        let popular = parameters.popular.fit(&training, &())?;
-        let complements = parameters.cross_sell.fit(&training, watch)?;
-        let upsell = parameters.upsell.fit(&training, watch)?;
+        let learned = match parameters.cross_sell.cut(&log) {
+            None => None,
+            Some((earlier, later)) => {
+                let interactions = Interactions::of(&earlier);
+                let orders = Orders::of(&earlier);
+                let earlier = Training { log: &earlier, interactions: &interactions, orders: &orders, ..training };
+                let past = Self::of(data, config, &earlier, parameters.clone(), watch)?;
+                cross_sell::learn(&past, &Orders::of(&later), watch)
+            }
+        };
+        let mut bundle = Self::of(data, config, &training, parameters, watch)?;
+        bundle.cross_sell = bundle.cross_sell.with_weights(learned);
+        Ok(bundle)
+    }
+
+    /// Fits every model to one part of the data; how their evidence weighs is not learned.
+    fn of(
+        data: &Dataset,
+        config: &aisle_data::DataConfig,
+        training: &Training,
+        parameters: Hyperparameters,
+        watch: &dyn Watch,
+    ) -> Result<Self> {
+        let &Training { log, interactions, orders, catalog, .. } = training;
+        let personal = parameters.personal.fit(training, watch)?;
+        let popular = parameters.popular.fit(training, &())?;
+        let complements = parameters.cross_sell.fit(training, watch)?;
+        let upsell = parameters.upsell.fit(training, watch)?;
 
         let span = log.span();
         let counts = Counts {
@@ -133,16 +161,18 @@ impl Bundle {
         purchases.iter().for_each(|&(user, _)| bought_offsets[user as usize + 1] += 1);
         (0..log.users.len()).for_each(|user| bought_offsets[user + 1] += bought_offsets[user]);
         let item_users: Vec<u32> = (0..log.items.len()).map(|item| interactions.by_item.columns(item).len() as u32).collect();
+        let cross_sell = CrossSellModel::fit(&manifest.hyperparameters.cross_sell, complements, training)?;
         let mut bundle = Bundle {
             version: String::new(),
             manifest,
             users: log.users.clone(),
             items: log.items.clone(),
-            catalog,
+            catalog: catalog.clone(),
             user_attributes: data.user_attributes.clone(),
             personal,
             popular,
-            complements,
+            cross_sell,
+            habits: Habits::of(orders, log.users.len()),
             upsell,
             history: UserRows {
                 offsets: by_user.offsets.iter().map(|&at| at as u64).collect::<Vec<_>>().into(),
@@ -157,6 +187,7 @@ impl Bundle {
             shelf: RwLock::default(),
             trained: Bitmap::default(),
             facets: Facets::default(),
+            groups: Groups::default(),
         };
         bundle.derive();
         Ok(bundle)
@@ -167,6 +198,7 @@ impl Bundle {
         let items = self.items.len();
         self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0 || self.personal.knows(item));
         self.facets = Facets::of(&self.catalog, items);
+        self.groups = Groups::of(&self.catalog, self.category_levels());
         self.shelve(&ItemChanges::default());
     }
 
@@ -183,7 +215,8 @@ impl Bundle {
                 tensors.push(tensor);
             }
         }
-        tensors.extend(self.complements.tensors());
+        tensors.extend(self.cross_sell.tensors());
+        tensors.extend(self.habits.tensors());
         tensors.extend(self.upsell.tensors());
         tensors.push(Tensor::u64("history.offsets", &self.history.offsets));
         tensors.push(Tensor::u32("history.items", &self.history.items));
@@ -292,7 +325,8 @@ impl Bundle {
             true => PopularModel::load(rows, &mut weights)?,
             false => PopularModel::load(rows, &mut Weights::open(&folder.join(WEIGHTS))?)?,
         };
-        let complements = ComplementsModel::load(rows, &mut weights)?;
+        let cross_sell = CrossSellModel::load(&parameters.cross_sell, rows, &mut weights)?;
+        let habits = Habits::load(users.len(), rows, &mut weights)?;
         let upsell = UpsellModel::load(parameters.upsell.clone(), rows, &mut weights)?;
         let (history, entries) = weights.offsets("history.offsets", users.len())?;
         let history = UserRows { offsets: history, items: weights.rows("history.items", entries, rows)? };
@@ -310,7 +344,8 @@ impl Bundle {
             user_attributes: Vec::new(),
             personal,
             popular,
-            complements,
+            cross_sell,
+            habits,
             upsell,
             history,
             history_values,
@@ -319,6 +354,7 @@ impl Bundle {
             shelf: RwLock::default(),
             trained: Bitmap::default(),
             facets: Facets::default(),
+            groups: Groups::default(),
         };
         bundle.derive();
         Ok(bundle)
@@ -400,7 +436,29 @@ impl Bundle {
 
     /// What goes with what.
     pub fn complements(&self) -> &ComplementsModel {
-        &self.complements
+        &self.cross_sell.complements
+    }
+
+    /// The missing line of a cart.
+    pub fn cross_sell_model(&self) -> &CrossSellModel {
+        &self.cross_sell
+    }
+
+    /// What shoppers ordered and when.
+    pub fn habits(&self) -> &Habits {
+        &self.habits
+    }
+
+    /// Groups of items.
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Takes the items of an item's category, as cross-selling sees it, out of a set.
+    pub(crate) fn drop_category_of(&self, item: u32, allowed: &mut Bitmap) {
+        if let Some(category) = self.catalog.category_at(item, self.category_levels()) {
+            self.facets().drop_category(category, allowed);
+        }
     }
 
     /// Steps up.

@@ -1,39 +1,33 @@
 //! Cross-sell: what goes with what, learned on orders.
 //!
 //! For each item the items that share orders with it, counted once an order, with the distinct shoppers behind each pair.
-//! A pair below the support in distinct shoppers is never stored. Scores after the universal recommender's practice
-//! (log-likelihood ratio, Dunning 1993) or as the conditional probability p(j | i).
+//! A pair below the support in distinct shoppers is never stored. The score of a pair is √LLR (log-likelihood ratio, Dunning 1993): sure pairs
+//! first, popular items only as far as they go with this one. How it is weighed with everything else that is known of a cart and its
+//! shopper is learned, in `cross_sell.rs`.
 
 use crate::index::{Eligible, Found};
 use crate::neighbours::{Names, Neighbours, Pair};
 use crate::recommend::{Fit, Training, Watch, hyperparameter};
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
-use aisle_data::NONE;
+use aisle_data::{EventLog, NONE, Split};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-
-/// How the evidence of a pair becomes a score.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Evidence {
-    /// √LLR: sure pairs first, popular items only as far as they go with this one.
-    #[default]
-    SqrtLlr,
-    /// p(j | i) / p(j)^`discount`.
-    Confidence,
-}
+use std::cell::RefCell;
 
 /// Hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Complements {
-    /// The score of a pair.
-    pub evidence: Evidence,
-    /// With `confidence`: how much popularity is discounted, 0 to 1.
+    /// How much popularity is discounted in p(j | i) / p(j)^`discount`, 0 to 1.
     pub discount: f32,
-    /// With `confidence`: orders added to n_i, so that a rare item's few pairs do not shout; 0 or more.
+    /// Orders added to n_i there, so that a rare item's few pairs do not shout; 0 or more.
     pub shrink: f32,
+    /// Dimension of the complement vectors, 1 to 1024.
+    pub factors: usize,
+    /// How all evidence is weighed is learned on the orders of so many last days (without times: on each shopper's last order) by what
+    /// came before them; 0 = it is not learned, and the evidence of pairs decides alone.
+    pub learn_days: f32,
     /// Distinct shoppers that must stand behind a pair, 1 or more; an anonymous order counts as one shopper.
     pub min_shoppers: u32,
     /// Pairs kept an item.
@@ -47,9 +41,10 @@ pub struct Complements {
 impl Default for Complements {
     fn default() -> Self {
         Self {
-            evidence: Evidence::SqrtLlr,
             discount: 0.3,
-            shrink: 100.0,
+            shrink: 10.0,
+            factors: 96,
+            learn_days: 21.0,
             min_shoppers: 5,
             neighbours: 200,
             max_order_items: 200,
@@ -61,6 +56,8 @@ impl Default for Complements {
 impl Complements {
     fn validate(&self) -> Result<()> {
         hyperparameter("neighbours", self.neighbours, 1..=100_000)?;
+        hyperparameter("factors", self.factors, 1..=1024)?;
+        hyperparameter("learn_days", self.learn_days, 0.0..=3650.0)?;
         let wrong = |name: &str, found: String, expected: &str| {
             Err(ModelError::Hyperparameter { name: name.into(), found, expected: expected.into() })
         };
@@ -79,14 +76,21 @@ impl Complements {
         Ok(())
     }
 
-    fn score(&self, pair: Pair) -> f32 {
-        match self.evidence {
-            Evidence::SqrtLlr => pair.llr().sqrt(),
-            Evidence::Confidence => {
-                let share = pair.each.1 as f32 / pair.all.max(1) as f32;
-                pair.both as f32 / (pair.each.0 as f32 + self.shrink) / share.powf(self.discount)
-            }
+    /// What weights are learned by, and the orders they are learned on; `None` if they are not to be learned, or the log is too short.
+    pub(crate) fn cut(&self, log: &EventLog) -> Option<(EventLog, EventLog)> {
+        if self.learn_days == 0.0 {
+            return None;
         }
+        match log.span() {
+            Some((first, last)) => {
+                // Never more than a quarter of a short log.
+                let days = ((f64::from(self.learn_days) * 86_400_000.0) as i64).min((last - first) / 4);
+                let cut = last - days;
+                Some((log.select(|event| log.time[event] <= cut), log.select(|event| log.time[event] > cut)))
+            }
+            None => Split::LastOrder.apply(log).ok(),
+        }
+        .filter(|(earlier, later)| !earlier.is_empty() && !later.is_empty())
     }
 }
 
@@ -167,7 +171,7 @@ impl Fit for Complements {
                             continue;
                         }
                         let pair = Pair { both: seen.orders[at], product: 0.0, each: (sold[item as usize], sold[at]), all };
-                        let score = self.score(pair);
+                        let score = pair.llr().sqrt();
                         if score > 0.0 && score.is_finite() {
                             links.push(Link {
                                 item: other,
@@ -201,10 +205,40 @@ impl Fit for Complements {
                 items: links().map(|link| link.item).collect::<Vec<_>>().into(),
                 scores: links().map(|link| link.score).collect::<Vec<_>>().into(),
             },
+            boost: boosts(&sold, all, self.discount),
+            sold: sold.into(),
+            all: [all].to_vec().into(),
+            shrink: self.shrink,
             suppressed,
             too_large: too_large as u64,
         })
     }
+}
+
+/// p(j)^−`discount` of each item; 0 of one that was never sold.
+fn boosts(sold: &[u32], all: u32, discount: f32) -> Vec<f32> {
+    let boost = |&sold: &u32| if sold > 0 { (sold as f32 / all.max(1) as f32).powf(-discount) } else { 0.0 };
+    sold.iter().map(boost).collect()
+}
+
+/// The evidence of a whole cart for one item.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CartEvidence {
+    /// Σ over the cart of √LLR.
+    pub together: f32,
+    /// Σ over the cart of p(j | i) / p(j)^discount.
+    pub confidence: f32,
+}
+
+/// Evidence by item, and the items that have some.
+#[derive(Default)]
+struct CartSums {
+    items: Vec<CartEvidence>,
+    touched: Vec<u32>,
+}
+
+thread_local! {
+    static CART: RefCell<CartSums> = RefCell::default();
 }
 
 /// Fitted pairs.
@@ -214,6 +248,13 @@ pub struct ComplementsModel {
     orders: Array<u32>,
     shoppers: Array<u32>,
     lift: Array<f32>,
+    /// Orders that hold an item, of those not too large.
+    sold: Array<u32>,
+    /// How many such orders there are.
+    all: Array<u32>,
+    /// p(j)^−discount.
+    boost: Vec<f32>,
+    shrink: f32,
     /// Pairs left out because too few shoppers stand behind them.
     pub suppressed: u64,
     /// Orders left out because they were too large.
@@ -236,10 +277,16 @@ pub struct Together {
 }
 
 impl ComplementsModel {
-    pub(crate) fn load(items: usize, weights: &mut Weights) -> Result<Self> {
+    pub(crate) fn load(settings: &Complements, items: usize, weights: &mut Weights) -> Result<Self> {
         let neighbours = Neighbours::load(NAMES, items, weights)?;
         let entries = neighbours.items.len();
+        let sold = weights.rows("complements.sold", items, u32::MAX as usize)?;
+        let all = weights.rows("complements.all", 1, u32::MAX as usize)?;
         Ok(Self {
+            boost: boosts(&sold, all[0], settings.discount),
+            sold,
+            all,
+            shrink: settings.shrink,
             orders: weights.rows("complements.orders", entries, u32::MAX as usize)?,
             shoppers: weights.rows("complements.shoppers", entries, u32::MAX as usize)?,
             lift: weights.reals("complements.lift", entries)?,
@@ -251,6 +298,8 @@ impl ComplementsModel {
 
     pub(crate) fn tensors(&self) -> Vec<Tensor<'_>> {
         let mut tensors = self.neighbours.tensors(NAMES);
+        tensors.push(Tensor::u32("complements.sold", &self.sold));
+        tensors.push(Tensor::u32("complements.all", &self.all));
         tensors.push(Tensor::u32("complements.orders", &self.orders));
         tensors.push(Tensor::u32("complements.shoppers", &self.shoppers));
         tensors.push(Tensor::f32("complements.lift", &[self.lift.len()], &self.lift));
@@ -262,7 +311,44 @@ impl ComplementsModel {
         self.orders.len()
     }
 
-    /// The items that best complete a cart: Σ over its items of the pair's score.
+    /// Orders that hold an item.
+    pub(crate) fn sold(&self, item: u32) -> u32 {
+        self.sold[item as usize]
+    }
+
+    /// The pairs and their scores.
+    pub(crate) fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
+    }
+
+    /// Adds up the evidence of a cart for every item that has some, and hands `read` those items and a way to look one up.
+    pub(crate) fn of_cart<T>(&self, cart: &[u32], read: impl FnOnce(&[u32], &dyn Fn(u32) -> CartEvidence) -> T) -> T {
+        // Taken and not borrowed: what `read` does may ask for another cart on this thread.
+        let CartSums { mut items, mut touched } = CART.take();
+        items.resize(self.sold.len(), CartEvidence::default());
+        for &source in cart {
+            let share = (self.sold[source as usize] as f32 + self.shrink).recip();
+            for at in self.neighbours.range(source) {
+                let other = self.neighbours.items[at];
+                let evidence = &mut items[other as usize];
+                if evidence.together == 0.0 {
+                    touched.push(other);
+                }
+                evidence.together += self.neighbours.scores[at];
+                evidence.confidence += self.orders[at] as f32 * share;
+            }
+        }
+        let boosted = |item: u32| {
+            let evidence = items[item as usize];
+            CartEvidence { confidence: evidence.confidence * self.boost[item as usize], ..evidence }
+        };
+        let result = read(&touched, &boosted);
+        touched.drain(..).for_each(|item| items[item as usize] = CartEvidence::default());
+        CART.set(CartSums { items, touched });
+        result
+    }
+
+    /// The items that best complete a cart by its pairs alone: Σ over its items of the pair's score.
     pub fn complete(&self, cart: &[u32], k: usize, eligible: Eligible, found: &mut Found) {
         self.neighbours.accumulate(cart.iter().map(|&item| (item, 1.0)), k, eligible, found);
     }

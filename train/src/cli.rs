@@ -1,7 +1,7 @@
 //! The command line: arguments as typed, and the call of what they mean.
 
 use crate::batch::{self, Job};
-use crate::evaluate::{self, AskPersonal, Evaluation, Lines, Parts, Task};
+use crate::evaluate::{self, AskPersonal, Evaluation, Lines, Parts, Targets, Task};
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
 use crate::{inspect, leakage, tune, versions};
@@ -81,6 +81,9 @@ enum Command {
         /// With --task cross-sell: which lines of each held-out order are asked for.
         #[arg(long, value_enum, default_value_t)]
         lines: Lines,
+        /// With --task cross-sell: which of these lines count.
+        #[arg(long, value_enum, default_value_t)]
+        targets: Targets,
         /// Answers per question.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         k: u32,
@@ -319,6 +322,7 @@ pub fn run(cli: Cli) -> Result<()> {
             run,
             task,
             lines,
+            targets,
             k,
             repeats,
             allow_leaks,
@@ -342,7 +346,7 @@ pub fn run(cli: Cli) -> Result<()> {
                 }
                 match task {
                     Task::Personal => evaluate::personal(parts, &settings, &algorithms, AskPersonal { k, repeats }),
-                    Task::CrossSell => evaluate::cross_sell(parts, &settings, &named, evaluate::Ask { k, lines }),
+                    Task::CrossSell => evaluate::cross_sell(parts, &settings, &named, evaluate::Ask { k, lines, targets }),
                     Task::Upsell => evaluate::upsell(parts, &settings, k),
                 }
             };

@@ -8,7 +8,7 @@ mod personal;
 mod slices;
 mod upsell;
 
-pub use cross_sell::{Ask, Lines, cross_sell};
+pub use cross_sell::{Ask, Lines, Targets, cross_sell};
 pub use personal::{AskPersonal, personal, personal_alone};
 pub use upsell::upsell;
 
@@ -243,14 +243,16 @@ impl Evaluation {
         text
     }
 
-    /// NDCG by slice, one line a slice; empty where nothing was sliced.
+    /// The metric that comparisons are made in, or NDCG, by slice, one line a slice; empty where nothing was sliced.
     fn render_slices(&self) -> String {
         let Some(first) = self.rows.first().filter(|row| !row.slices.is_empty()) else { return String::new() };
-        let mut header = vec!["ndcg by slice".to_string(), "questions".to_string()];
+        let of = |slice: &Reached| if self.metric == "recall" { slice.recall } else { slice.ndcg };
+        let metric = if self.metric == "recall" { "recall" } else { "ndcg" };
+        let mut header = vec![format!("{metric} by slice"), "questions".to_string()];
         header.extend(self.rows.iter().map(|row| row.name.clone()));
         let line = |(at, slice): (usize, &Reached)| {
             let mut cells = vec![slice.slice.clone(), count(slice.questions as u64)];
-            cells.extend(self.rows.iter().map(|row| row.slices.get(at).map_or("-".into(), |slice| short(slice.ndcg))));
+            cells.extend(self.rows.iter().map(|row| row.slices.get(at).map_or("-".into(), |slice| short(of(slice)))));
             cells
         };
         let rows: Vec<Vec<String>> = first.slices.iter().enumerate().map(line).collect();

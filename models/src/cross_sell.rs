@@ -1,0 +1,509 @@
+//! Cross-sell: the missing line of a cart, by everything that is known of the cart, its shopper, and the items.
+//!
+//! Candidates come from five sides: what goes with the cart (pairs, and vectors for rare items), what the shopper comes back for, what
+//! the shopper's taste proposes, and what sells. Each is described by some forty features, and how they weigh is learned by conditional
+//! logit (`logit.rs`) on the last weeks of the log, by models fitted to what came before: for each line of an order, given its others. There
+//! are three sets of weights, for what may be asked: a shopper's cart, a shopper's cart without what they had before, and a stranger's.
+
+use crate::bundle::Bundle;
+use crate::complement_vectors::ComplementVectors;
+use crate::complements::{CartEvidence, Complements, ComplementsModel};
+use crate::habits::{Habit, Past, day};
+use crate::index::{Eligible, Found};
+use crate::kernels::dot;
+use crate::logit::{Choices, softmax};
+use crate::recommend::{History, Training, Watch};
+use crate::top_k::{Scored, TopK};
+use crate::weights::{Array, Tensor, Weights};
+use crate::{Bitmap, Result};
+use aisle_data::{Catalog, NONE, Orders, SplitMix};
+use rayon::prelude::*;
+
+/// Features of every item.
+const COMMON: usize = 24;
+/// Further features of an item that the shopper had before.
+const OWN: usize = 18;
+/// Numbers of a candidate: the features of a new item, or those of one had before.
+const WIDTH: usize = COMMON + COMMON + OWN;
+
+/// Candidates from each side.
+const BY_PAIRS: usize = 120;
+const BY_VECTORS: usize = 80;
+const BY_TASTE: usize = 80;
+const BY_SALES: usize = 60;
+
+/// Questions that weights are learned from, at most.
+const QUESTIONS: usize = 8000;
+/// Alternatives of a question, at most: others are drawn from its candidates.
+const ALTERNATIVES: usize = 100;
+const RIDGE: f64 = 3.0;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    /// A shopper with a past.
+    Shopper,
+    /// A shopper with a past that is left out.
+    Discoverer,
+    /// Nobody known.
+    Stranger,
+}
+
+/// What the weighing of a cart needs to know of all items.
+pub(crate) struct ItemNumbers {
+    /// Orders of the last four weeks that hold an item.
+    recent: Array<f32>,
+    /// Usual days between a shopper's purchases.
+    gap: Array<f32>,
+    /// Share of its shoppers who came back for it.
+    returning: Array<f32>,
+}
+
+const RECENT_DAYS: f32 = 28.0;
+/// Days between purchases where nobody came back.
+const USUAL_GAP: f32 = 60.0;
+
+impl ItemNumbers {
+    fn of(orders: &Orders, items: usize) -> Self {
+        let timed = orders.time.iter().any(|&time| time != 0);
+        let end = orders.time.iter().copied().max().map_or(0.0, day);
+        let mut recent = vec![0f32; items];
+        let mut bought: Vec<(u32, u32, u32, f32)> = Vec::new();
+        for order in 0..orders.len() {
+            let moment = day(orders.time[order]);
+            for &item in orders.order(order) {
+                if !timed || moment > end - RECENT_DAYS {
+                    recent[item as usize] += 1.0;
+                }
+                if orders.user[order] != NONE {
+                    bought.push((item, orders.user[order], order as u32, moment));
+                }
+            }
+        }
+        bought.par_sort_unstable_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
+        let mut gap = vec![f32::NAN; items];
+        let mut returning = vec![0f32; items];
+        let mut all = Vec::new();
+        for of_item in bought.chunk_by(|a, b| a.0 == b.0) {
+            let mut gaps: Vec<f32> = Vec::new();
+            let mut shoppers = 0;
+            for own in of_item.chunk_by(|a, b| a.1 == b.1) {
+                shoppers += 1;
+                if own.len() > 1 {
+                    let days = own.iter().map(|line| line.3);
+                    let (first, last) = days.fold((f32::MAX, f32::MIN), |(first, last), day| (first.min(day), last.max(day)));
+                    gaps.push(((last - first) / (own.len() - 1) as f32).max(0.5));
+                }
+            }
+            returning[of_item[0].0 as usize] = gaps.len() as f32 / (shoppers as f32 + 5.0);
+            gaps.sort_by(f32::total_cmp);
+            if gaps.len() >= 3 {
+                gap[of_item[0].0 as usize] = gaps[gaps.len() / 2];
+                all.push(gaps[gaps.len() / 2]);
+            }
+        }
+        all.sort_by(f32::total_cmp);
+        let usual = if all.is_empty() { USUAL_GAP } else { all[all.len() / 2] };
+        gap.iter_mut().filter(|gap| gap.is_nan()).for_each(|gap| *gap = usual);
+        Self { recent: recent.into(), gap: gap.into(), returning: returning.into() }
+    }
+
+    fn load(items: usize, weights: &mut Weights) -> Result<Self> {
+        Ok(Self {
+            recent: weights.reals("items.recent", items)?,
+            gap: weights.reals("items.gap", items)?,
+            returning: weights.reals("items.returning", items)?,
+        })
+    }
+
+    fn tensors(&self) -> Vec<Tensor<'_>> {
+        let named = [("items.recent", &self.recent), ("items.gap", &self.gap), ("items.returning", &self.returning)];
+        named.into_iter().map(|(name, values)| Tensor::f32(name, &[values.len()], values)).collect()
+    }
+}
+
+/// The groups that an item belongs to, as numbers: equal numbers, the same group.
+#[derive(Default)]
+pub(crate) struct Groups {
+    /// Whole category path.
+    path: Vec<u32>,
+    /// Category as cross-selling sees it.
+    category: Vec<u32>,
+    /// Brand.
+    brand: Vec<u32>,
+    /// Whole path and brand.
+    line: Vec<u32>,
+    /// One more than the largest of each.
+    counts: [usize; 4],
+}
+
+impl Groups {
+    pub fn of(catalog: &Catalog, levels: usize) -> Self {
+        let path = catalog.category_codes(0);
+        let brand: Vec<u32> = (0..catalog.len() as u32).map(|item| catalog.brand.code(item)).collect();
+        let mut both: Vec<(u32, u32)> = path.iter().copied().zip(brand.iter().copied()).collect();
+        let mut distinct = both.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let line = both.drain(..).map(|pair| distinct.binary_search(&pair).map_or(NONE, |at| at as u32)).collect();
+        let mut groups = Self { path, category: catalog.category_codes(levels), brand, line, counts: [0; 4] };
+        groups.counts = groups.all().map(|codes| codes.iter().filter(|&&code| code != NONE).max().map_or(0, |&code| code as usize + 1));
+        groups
+    }
+
+    fn all(&self) -> [&[u32]; 4] {
+        [&self.path, &self.category, &self.brand, &self.line]
+    }
+}
+
+/// What a shopper bought of a group.
+#[derive(Clone, Copy)]
+struct OfGroup {
+    lines: f32,
+    faded: f32,
+    /// Day of the last.
+    last: f32,
+}
+
+/// A shopper's purchases by group, in the order of [`Groups::all`].
+struct ByGroup([Vec<OfGroup>; 4]);
+
+impl ByGroup {
+    fn of(past: &Past, groups: &Groups) -> Self {
+        let mut sums = groups.counts.map(|count| vec![OfGroup { lines: 0.0, faded: 0.0, last: f32::MIN }; count]);
+        for habit in &past.habits {
+            for (sums, codes) in sums.iter_mut().zip(groups.all()) {
+                if let Some(sum) = sums.get_mut(codes[habit.item as usize] as usize) {
+                    sum.lines += habit.orders as f32;
+                    sum.faded += habit.faded[1];
+                    sum.last = sum.last.max(habit.last);
+                }
+            }
+        }
+        Self(sums)
+    }
+
+    fn get(&self, groups: &Groups, which: usize, item: u32) -> OfGroup {
+        let code = groups.all()[which][item as usize];
+        self.0[which].get(code as usize).copied().unwrap_or(OfGroup { lines: 0.0, faded: 0.0, last: f32::MIN })
+    }
+}
+
+/// A cart, and who holds it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cart<'a> {
+    /// Item rows, ascending.
+    pub items: &'a [u32],
+    /// The shopper.
+    pub user: Option<u32>,
+    /// The moment in days since 1970; `None` = the end of the log.
+    pub now: Option<f32>,
+    /// What the shopper had before is not asked for.
+    pub only_new: bool,
+}
+
+/// Candidates of a question with their features.
+struct Alternatives {
+    asker: Asker,
+    items: Vec<u32>,
+    /// [`WIDTH`] numbers each.
+    features: Vec<f32>,
+}
+
+/// Fitted: the evidence, and how it weighs.
+pub struct CrossSellModel {
+    /// Pairs that go together.
+    pub complements: ComplementsModel,
+    vectors: ComplementVectors,
+    numbers: ItemNumbers,
+    /// [`WIDTH`] weights for each [`Asker`].
+    weights: Array<f32>,
+    /// Questions that the weights were learned from; 0 = they were not.
+    pub learned_from: usize,
+}
+
+impl CrossSellModel {
+    /// Everything but the weights, which then let the evidence of pairs decide.
+    pub(crate) fn fit(settings: &Complements, complements: ComplementsModel, training: &Training) -> Result<Self> {
+        let vectors = ComplementVectors::fit(complements.neighbours(), settings.factors)?;
+        let mut weights = vec![0f32; 3 * WIDTH];
+        for weights in weights.chunks_mut(WIDTH) {
+            (weights[CART_EVIDENCE], weights[COMMON + CART_EVIDENCE]) = (1.0, 1.0);
+        }
+        let numbers = ItemNumbers::of(training.orders, training.catalog.len());
+        Ok(Self { complements, vectors, numbers, weights: weights.into(), learned_from: 0 })
+    }
+
+    pub(crate) fn load(settings: &Complements, items: usize, weights: &mut Weights) -> Result<Self> {
+        Ok(Self {
+            complements: ComplementsModel::load(settings, items, weights)?,
+            vectors: ComplementVectors::load(items, weights)?,
+            numbers: ItemNumbers::load(items, weights)?,
+            weights: weights.reals("cross_sell.weights", 3 * WIDTH)?,
+            learned_from: 0,
+        })
+    }
+
+    pub(crate) fn tensors(&self) -> Vec<Tensor<'_>> {
+        let mut tensors = self.complements.tensors();
+        tensors.extend(self.vectors.tensors());
+        tensors.extend(self.numbers.tensors());
+        tensors.push(Tensor::f32("cross_sell.weights", &[self.weights.len()], &self.weights));
+        tensors
+    }
+
+    fn weights(&self, asker: Asker) -> &[f32] {
+        &self.weights[asker as usize * WIDTH..][..WIDTH]
+    }
+}
+
+/// The place of the pairs' evidence among the common features.
+const CART_EVIDENCE: usize = 0;
+
+impl Bundle {
+    /// The best for a cart among what is eligible, with the probability that it is the next line, were it one of the candidates.
+    pub(crate) fn missing_lines(&self, cart: Cart, k: usize, eligible: Eligible) -> Vec<Scored> {
+        let Alternatives { asker, items, features } = self.alternatives(cart, eligible);
+        let weights = self.cross_sell_model().weights(asker);
+        let mut odds: Vec<f32> = features.chunks(WIDTH).map(|row| dot(row, weights)).collect();
+        softmax(&mut odds, false);
+        let mut top = TopK::new(k);
+        items.iter().zip(odds).for_each(|(&item, odds)| top.offer(item, odds));
+        top.into_sorted()
+    }
+
+    /// The candidates for a cart, ascending, and their features.
+    fn alternatives(&self, cart: Cart, eligible: Eligible) -> Alternatives {
+        let model = self.cross_sell_model();
+        let past = cart.user.map(|user| self.habits().past(user, cart.items, cart.now)).filter(|past| past.orders > 0);
+        let asker = match &past {
+            None => Asker::Stranger,
+            Some(_) if cart.only_new => Asker::Discoverer,
+            Some(_) => Asker::Shopper,
+        };
+        let past = past.unwrap_or_default();
+        let mut trained = eligible.allowed.clone();
+        trained.intersect(self.trained());
+        let trained = Eligible::without(&trained, eligible.except);
+        // A stranger's taste is what the cart says of it.
+        let ones = vec![1.0; cart.items.len()];
+        let history = match asker {
+            Asker::Stranger => History { items: cart.items, values: &ones, user: None },
+            _ => {
+                let (items, values) = cart.user.map_or((&[][..], &[][..]), |user| self.history(user));
+                History { items, values, user: cart.user }
+            }
+        };
+        let query = model.vectors.query(cart.items);
+        let mut items: Vec<u32> = Vec::with_capacity(past.habits.len() + 512);
+        if asker == Asker::Shopper {
+            items.extend(past.habits.iter().map(|habit| habit.item).filter(|&item| eligible.contains(item)));
+        }
+        let mut found = Found::default();
+        model.vectors.complete(&query, BY_VECTORS, eligible, &mut found);
+        items.extend(found.items.iter().map(|scored| scored.item));
+        self.personal().recommend(history, BY_TASTE, trained, &mut found);
+        items.extend(found.items.iter().map(|scored| scored.item));
+        items.extend(self.popular().ranked(eligible).take(BY_SALES));
+        let evidence = model.complements.of_cart(cart.items, |touched, evidence| {
+            let (mut sure, mut likely) = (TopK::new(BY_PAIRS), TopK::new(BY_PAIRS));
+            for &item in touched.iter().filter(|&&item| eligible.contains(item)) {
+                let CartEvidence { together, confidence } = evidence(item);
+                sure.offer(item, together);
+                likely.offer(item, confidence);
+            }
+            items.extend(sure.into_sorted().into_iter().chain(likely.into_sorted()).map(|scored| scored.item));
+            items.sort_unstable();
+            items.dedup();
+            items.iter().map(|&item| evidence(item)).collect::<Vec<_>>()
+        });
+        let near = model.vectors.scores(&query, &items);
+        let unit = self.personal().deviation(history);
+        let taste = self.personal().score(history, &items);
+        let groups = self.groups();
+        let by_group = ByGroup::of(&past, groups);
+        let size = cart.items.len().max(1) as f32;
+        let mut features = vec![0f32; items.len() * WIDTH];
+        for (at, (row, &item)) in features.chunks_mut(WIDTH).zip(&items).enumerate() {
+            let taste = taste[at].filter(|_| unit > 0.0).map_or(0.0, |score| score / unit);
+            let seen = Seen { item, evidence: evidence[at], near: near[at], taste, size };
+            let common = model.common(self, &seen, &past, &by_group);
+            match past.of(item) {
+                None => row[..COMMON].copy_from_slice(&common),
+                Some(habit) => {
+                    row[COMMON..2 * COMMON].copy_from_slice(&common);
+                    row[2 * COMMON..].copy_from_slice(&model.own(&seen, habit, &past));
+                }
+            }
+        }
+        Alternatives { asker, items, features }
+    }
+}
+
+/// A candidate as a cart sees it.
+struct Seen {
+    item: u32,
+    evidence: CartEvidence,
+    near: f32,
+    taste: f32,
+    /// Items of the cart.
+    size: f32,
+}
+
+/// Days since a day, as far as they matter.
+fn since(now: f32, then: f32) -> f32 {
+    (now - then).clamp(0.5, 400.0)
+}
+
+impl CrossSellModel {
+    fn common(&self, bundle: &Bundle, seen: &Seen, past: &Past, by_group: &ByGroup) -> [f32; COMMON] {
+        let &Seen { item, evidence, near, taste, size } = seen;
+        let groups = bundle.groups();
+        let [path, category, brand, line] = [0, 1, 2, 3].map(|which| by_group.get(groups, which, item));
+        let orders = past.orders.max(1) as f32;
+        let confidence = evidence.confidence / size;
+        [
+            (0.05 + evidence.together / size).ln(),
+            confidence.sqrt(),
+            (0.01 + confidence).ln(),
+            near,
+            taste,
+            taste.max(0.0).sqrt(),
+            (self.complements.sold(item) as f32).ln_1p(),
+            self.numbers.recent[item as usize].ln_1p(),
+            self.numbers.returning[item as usize],
+            self.numbers.gap[item as usize].ln(),
+            path.lines.ln_1p(),
+            path.faded.ln_1p(),
+            since(past.now, path.last).ln(),
+            (path.lines / orders + 0.01).ln(),
+            category.lines.ln_1p(),
+            category.faded.ln_1p(),
+            since(past.now, category.last).ln(),
+            (category.lines / orders + 0.01).ln(),
+            brand.lines.ln_1p(),
+            line.lines.ln_1p(),
+            line.faded.ln_1p(),
+            since(past.now, line.last).ln(),
+            bundle.popular().sales(item).ln_1p(),
+            (path.lines + 0.5).ln() - (category.lines + 1.0).ln(),
+        ]
+    }
+
+    fn own(&self, seen: &Seen, habit: &Habit, past: &Past) -> [f32; OWN] {
+        let orders = past.orders.max(1) as f32;
+        let elapsed = since(past.now, habit.last);
+        let gap = habit.gap().unwrap_or(self.numbers.gap[seen.item as usize]);
+        let due = (elapsed / gap.max(0.5)).ln();
+        let times = habit.orders as f32;
+        [
+            1.0,
+            times.ln_1p(),
+            (times / orders).ln(),
+            (3.0 * habit.faded[0]).ln_1p(),
+            (3.0 * habit.faded[1]).ln_1p(),
+            (3.0 * habit.faded[2]).ln_1p(),
+            due,
+            due * due,
+            elapsed.ln(),
+            gap.ln(),
+            (0.05 + habit.alike).ln(),
+            (0.02 + habit.alike_lately).ln(),
+            habit.beside.ln_1p(),
+            (habit.beside / times.max(1.0)).min(3.0),
+            seen.size.ln(),
+            orders.ln(),
+            if habit.orders > 1 { 1.0 } else { 0.0 },
+            (0.02 + habit.alike / times.max(1.0)).ln(),
+        ]
+    }
+}
+
+/// Learns the weights of a version from the orders that came after what its models were fitted to. `past` is a version fitted to
+/// what came before `later`; both have the same rows of users and items. Returns them with the number of questions.
+pub(crate) fn learn(past: &Bundle, later: &Orders, watch: &dyn Watch) -> Option<(Vec<f32>, usize)> {
+    let items = past.items.len();
+    let sold = Bitmap::of(items, |item| past.cross_sell_model().complements.sold(item) > 0 && past.is_trained(item));
+    let category = &past.groups().category;
+    let mut asked: Vec<(usize, usize)> = Vec::new();
+    for order in 0..later.len() {
+        let lines: Vec<u32> = later.order(order).iter().copied().filter(|&item| sold.contains(item)).collect();
+        if !(3..=200).contains(&lines.len()) {
+            continue;
+        }
+        for (at, &target) in lines.iter().enumerate() {
+            let code = category[target as usize];
+            let alone = lines.iter().enumerate().all(|(other, &item)| other == at || category[item as usize] != code);
+            if code == NONE || alone {
+                asked.push((order, at));
+            }
+        }
+    }
+    if asked.len() < 50 {
+        return None;
+    }
+    // Spread evenly over orders and lines.
+    let mut random = SplitMix(42);
+    let mut drawn: Vec<(u64, (usize, usize))> = asked.into_iter().map(|question| (random.draw(), question)).collect();
+    drawn.sort_unstable();
+    drawn.truncate(4 * QUESTIONS);
+
+    let question = |order: usize, at: usize, asker: Asker| {
+        let lines: Vec<u32> = later.order(order).iter().copied().filter(|&item| sold.contains(item)).collect();
+        let target = lines[at];
+        let rest: Vec<u32> = lines.into_iter().filter(|&item| item != target).collect();
+        let user = Some(later.user[order]).filter(|&user| user != NONE && asker != Asker::Stranger);
+        let mut except = rest.clone();
+        let mut allowed = sold.clone();
+        for &item in &rest {
+            past.drop_category_of(item, &mut allowed);
+        }
+        if asker == Asker::Discoverer {
+            let own = user.map(|user| past.habits().past(user, &[], None)).unwrap_or_default();
+            except.extend(own.habits.iter().map(|habit| habit.item));
+            except.sort_unstable();
+            except.dedup();
+        }
+        let cart = Cart { items: &rest, user, now: Some(day(later.time[order])), only_new: asker == Asker::Discoverer };
+        let Alternatives { asker: told, items, features } = past.alternatives(cart, Eligible::without(&allowed, &except));
+        // A shopper without a past is a stranger: such questions teach the strangers' weights.
+        let chosen = items.binary_search(&target).ok().filter(|_| told == asker)?;
+        // The chosen one first, then others as a hash of the question draws them.
+        let mut random = SplitMix(order as u64 ^ (at as u64) << 32);
+        let mut others: Vec<(u64, usize)> = (0..items.len()).filter(|&at| at != chosen).map(|at| (random.draw(), at)).collect();
+        others.sort_unstable();
+        let rows = std::iter::once(chosen).chain(others.into_iter().take(ALTERNATIVES - 1).map(|(_, at)| at));
+        Some(rows.flat_map(|at| features[at * WIDTH..][..WIDTH].iter().copied()).collect::<Vec<f32>>())
+    };
+    let mut weights = past.cross_sell_model().weights.to_vec();
+    let mut learned = 0;
+    for (number, asker) in [Asker::Shopper, Asker::Discoverer, Asker::Stranger].into_iter().enumerate() {
+        let mut choices = Choices::new(WIDTH, false);
+        for block in drawn.chunks(1024) {
+            let sets: Vec<_> = block.par_iter().map(|&(_, (order, at))| question(order, at, asker)).collect();
+            sets.into_iter().flatten().for_each(|rows| choices.push(&rows, Some(0)));
+            if choices.len() >= QUESTIONS {
+                break;
+            }
+        }
+        watch.step("cross-sell: learning", number + 1, 3);
+        if choices.len() < 50 {
+            continue;
+        }
+        learned += choices.len();
+        if let Some(fitted) = choices.fit(RIDGE) {
+            weights[asker as usize * WIDTH..][..WIDTH].copy_from_slice(&fitted);
+        }
+    }
+    (learned > 0).then_some((weights, learned))
+}
+
+impl CrossSellModel {
+    /// With weights that were learned.
+    pub(crate) fn with_weights(self, learned: Option<(Vec<f32>, usize)>) -> Self {
+        match learned {
+            Some((weights, learned_from)) => Self { weights: weights.into(), learned_from, ..self },
+            None => self,
+        }
+    }
+}
