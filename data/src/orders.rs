@@ -2,6 +2,7 @@
 
 use crate::catalog::NONE;
 use crate::config::EventRole;
+use crate::interactions::Interactions;
 use crate::log::EventLog;
 
 const DAY_MS: i64 = 86_400_000;
@@ -99,6 +100,13 @@ impl Orders {
     /// The items of an order.
     pub fn order(&self, order: usize) -> &[u32] {
         &self.items[self.offsets[order]..self.offsets[order + 1]]
+    }
+
+    /// A 0/1 matrix with a row for each order of at most `longest` items; larger orders are empty rows.
+    pub fn matrix(&self, items: usize, longest: usize) -> Interactions {
+        let orders = (0..self.len()).filter(|&order| self.order(order).len() <= longest);
+        let triples = orders.flat_map(|order| self.order(order).iter().map(move |&item| (order as u32, item, 1.0)));
+        Interactions { rows_are_orders: true, ..Interactions::from_triples(self.len(), items, triples.collect()) }
     }
 
     /// Orders with two items or more.

@@ -401,6 +401,21 @@ impl AlsModel {
         }
     }
 
+    /// A model that knows no users.
+    pub(crate) fn of_items(als: Als, item_factors: Array<f32>) -> Self {
+        Self::new(als, Vec::new().into(), item_factors)
+    }
+
+    /// The vectors of the items and their dimension.
+    pub(crate) fn item_factors(&self) -> (&[f32], usize) {
+        (self.vectors.values(), self.als.factors)
+    }
+
+    /// The vectors of the items alone.
+    pub(crate) fn into_item_factors(self) -> Array<f32> {
+        self.vectors.values().to_vec().into()
+    }
+
     /// The stored vector of a user.
     pub fn user_factor(&self, user: u32) -> Option<&[f32]> {
         self.user_factors.chunks_exact(self.als.factors).nth(user as usize)

@@ -161,7 +161,7 @@ impl Bundle {
         purchases.iter().for_each(|&(user, _)| bought_offsets[user as usize + 1] += 1);
         (0..log.users.len()).for_each(|user| bought_offsets[user + 1] += bought_offsets[user]);
         let item_users: Vec<u32> = (0..log.items.len()).map(|item| interactions.by_item.columns(item).len() as u32).collect();
-        let cross_sell = CrossSellModel::fit(&manifest.hyperparameters.cross_sell, complements, training)?;
+        let cross_sell = CrossSellModel::fit(&manifest.hyperparameters.cross_sell, complements, training, watch)?;
         let mut bundle = Bundle {
             version: String::new(),
             manifest,

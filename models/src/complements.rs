@@ -6,8 +6,11 @@
 //! shopper is learned, in `cross_sell.rs`.
 
 use crate::index::{Eligible, Found};
+use crate::local_ridge::LocalRidge;
 use crate::neighbours::{Names, Neighbours, Pair};
 use crate::recommend::{Fit, Training, Watch, hyperparameter};
+use crate::order_vectors::by_order;
+use crate::top_k::Scored;
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
 use aisle_data::{EventLog, NONE, Split};
@@ -43,8 +46,8 @@ impl Default for Complements {
         Self {
             discount: 0.3,
             shrink: 10.0,
-            factors: 96,
-            learn_days: 21.0,
+            factors: 64,
+            learn_days: 28.0,
             min_shoppers: 5,
             neighbours: 200,
             max_order_items: 200,
@@ -190,6 +193,22 @@ impl Fit for Complements {
             .collect();
         watch.step("cross-sell", 1, 1);
 
+        let matrix = orders.matrix(items, self.max_order_items);
+        let ridge = match LocalRidge::default().fit(&by_order(training, &matrix), watch) {
+            Err(ModelError::NothingToLearn { .. }) => Neighbours::default(),
+            fitted => fitted?.into_neighbours(),
+        };
+        // Only for pairs that have the support.
+        let ridge: Vec<Vec<f32>> = rows
+            .par_iter()
+            .enumerate()
+            .map(|(item, (links, _))| {
+                let mut weights: Vec<Scored> = ridge.row(item as u32).collect();
+                weights.sort_unstable_by_key(|weight| weight.item);
+                let of = |link: &Link| weights.binary_search_by_key(&link.item, |weight| weight.item).map_or(0.0, |at| weights[at].score);
+                links.iter().map(of).collect()
+            })
+            .collect();
         let suppressed = rows.iter().map(|(_, suppressed)| suppressed).sum::<u64>() / 2;
         let links = || rows.iter().flat_map(|(links, _)| links);
         let mut offsets = vec![0u64];
@@ -200,6 +219,7 @@ impl Fit for Complements {
             orders: links().map(|link| link.orders).collect::<Vec<_>>().into(),
             shoppers: links().map(|link| link.shoppers).collect::<Vec<_>>().into(),
             lift: links().map(|link| link.lift).collect::<Vec<_>>().into(),
+            ridge: ridge.concat().into(),
             neighbours: Neighbours {
                 offsets: offsets.into(),
                 items: links().map(|link| link.item).collect::<Vec<_>>().into(),
@@ -228,6 +248,8 @@ pub(crate) struct CartEvidence {
     pub together: f32,
     /// Σ over the cart of p(j | i) / p(j)^discount.
     pub confidence: f32,
+    /// Σ over the cart of the weights of a regression: what goes with several of its items for one reason counts once.
+    pub ridge: f32,
 }
 
 /// Evidence by item, and the items that have some.
@@ -248,6 +270,8 @@ pub struct ComplementsModel {
     orders: Array<u32>,
     shoppers: Array<u32>,
     lift: Array<f32>,
+    /// Weight of each pair in a regression of the second item on all that go with it.
+    ridge: Array<f32>,
     /// Orders that hold an item, of those not too large.
     sold: Array<u32>,
     /// How many such orders there are.
@@ -290,6 +314,7 @@ impl ComplementsModel {
             orders: weights.rows("complements.orders", entries, u32::MAX as usize)?,
             shoppers: weights.rows("complements.shoppers", entries, u32::MAX as usize)?,
             lift: weights.reals("complements.lift", entries)?,
+            ridge: weights.reals("complements.ridge", entries)?,
             neighbours,
             suppressed: 0,
             too_large: 0,
@@ -303,6 +328,7 @@ impl ComplementsModel {
         tensors.push(Tensor::u32("complements.orders", &self.orders));
         tensors.push(Tensor::u32("complements.shoppers", &self.shoppers));
         tensors.push(Tensor::f32("complements.lift", &[self.lift.len()], &self.lift));
+        tensors.push(Tensor::f32("complements.ridge", &[self.ridge.len()], &self.ridge));
         tensors
     }
 
@@ -316,10 +342,6 @@ impl ComplementsModel {
         self.sold[item as usize]
     }
 
-    /// The pairs and their scores.
-    pub(crate) fn neighbours(&self) -> &Neighbours {
-        &self.neighbours
-    }
 
     /// Adds up the evidence of a cart for every item that has some, and hands `read` those items and a way to look one up.
     pub(crate) fn of_cart<T>(&self, cart: &[u32], read: impl FnOnce(&[u32], &dyn Fn(u32) -> CartEvidence) -> T) -> T {
@@ -336,6 +358,7 @@ impl ComplementsModel {
                 }
                 evidence.together += self.neighbours.scores[at];
                 evidence.confidence += self.orders[at] as f32 * share;
+                evidence.ridge += self.ridge[at];
             }
         }
         let boosted = |item: u32| {

@@ -6,12 +6,12 @@
 //! are three sets of weights, for what may be asked: a shopper's cart, a shopper's cart without what they had before, and a stranger's.
 
 use crate::bundle::Bundle;
-use crate::complement_vectors::ComplementVectors;
 use crate::complements::{CartEvidence, Complements, ComplementsModel};
 use crate::habits::{Habit, Past, day};
 use crate::index::{Eligible, Found};
 use crate::kernels::dot;
 use crate::logit::{Choices, softmax};
+use crate::order_vectors::{OrderVectors, by_order};
 use crate::recommend::{History, Training, Watch};
 use crate::top_k::{Scored, TopK};
 use crate::weights::{Array, Tensor, Weights};
@@ -20,7 +20,7 @@ use aisle_data::{Catalog, NONE, Orders, SplitMix};
 use rayon::prelude::*;
 
 /// Features of every item.
-const COMMON: usize = 24;
+const COMMON: usize = 27;
 /// Further features of an item that the shopper had before.
 const OWN: usize = 18;
 /// Numbers of a candidate: the features of a new item, or those of one had before.
@@ -214,7 +214,7 @@ struct Alternatives {
 pub struct CrossSellModel {
     /// Pairs that go together.
     pub complements: ComplementsModel,
-    vectors: ComplementVectors,
+    vectors: OrderVectors,
     numbers: ItemNumbers,
     /// [`WIDTH`] weights for each [`Asker`].
     weights: Array<f32>,
@@ -224,8 +224,9 @@ pub struct CrossSellModel {
 
 impl CrossSellModel {
     /// Everything but the weights, which then let the evidence of pairs decide.
-    pub(crate) fn fit(settings: &Complements, complements: ComplementsModel, training: &Training) -> Result<Self> {
-        let vectors = ComplementVectors::fit(complements.neighbours(), settings.factors)?;
+    pub(crate) fn fit(settings: &Complements, complements: ComplementsModel, training: &Training, watch: &dyn Watch) -> Result<Self> {
+        let matrix = training.orders.matrix(training.catalog.len(), settings.max_order_items);
+        let vectors = OrderVectors::fit(&by_order(training, &matrix), settings.factors, watch)?;
         let mut weights = vec![0f32; 3 * WIDTH];
         for weights in weights.chunks_mut(WIDTH) {
             (weights[CART_EVIDENCE], weights[COMMON + CART_EVIDENCE]) = (1.0, 1.0);
@@ -237,7 +238,7 @@ impl CrossSellModel {
     pub(crate) fn load(settings: &Complements, items: usize, weights: &mut Weights) -> Result<Self> {
         Ok(Self {
             complements: ComplementsModel::load(settings, items, weights)?,
-            vectors: ComplementVectors::load(items, weights)?,
+            vectors: OrderVectors::load(items, weights)?,
             numbers: ItemNumbers::load(items, weights)?,
             weights: weights.reals("cross_sell.weights", 3 * WIDTH)?,
             learned_from: 0,
@@ -294,30 +295,28 @@ impl Bundle {
                 History { items, values, user: cart.user }
             }
         };
-        let query = model.vectors.query(cart.items);
         let mut items: Vec<u32> = Vec::with_capacity(past.habits.len() + 512);
         if asker == Asker::Shopper {
             items.extend(past.habits.iter().map(|habit| habit.item).filter(|&item| eligible.contains(item)));
         }
         let mut found = Found::default();
-        model.vectors.complete(&query, BY_VECTORS, eligible, &mut found);
+        model.vectors.complete(cart.items, BY_VECTORS, eligible, &mut found);
         items.extend(found.items.iter().map(|scored| scored.item));
         self.personal().recommend(history, BY_TASTE, trained, &mut found);
         items.extend(found.items.iter().map(|scored| scored.item));
         items.extend(self.popular().ranked(eligible).take(BY_SALES));
         let evidence = model.complements.of_cart(cart.items, |touched, evidence| {
-            let (mut sure, mut likely) = (TopK::new(BY_PAIRS), TopK::new(BY_PAIRS));
+            let mut best = [TopK::new(BY_PAIRS), TopK::new(BY_PAIRS), TopK::new(BY_PAIRS)];
             for &item in touched.iter().filter(|&&item| eligible.contains(item)) {
-                let CartEvidence { together, confidence } = evidence(item);
-                sure.offer(item, together);
-                likely.offer(item, confidence);
+                let CartEvidence { together, confidence, ridge } = evidence(item);
+                best.iter_mut().zip([together, confidence, ridge]).for_each(|(best, score)| best.offer(item, score));
             }
-            items.extend(sure.into_sorted().into_iter().chain(likely.into_sorted()).map(|scored| scored.item));
+            items.extend(best.into_iter().flat_map(TopK::into_sorted).map(|scored| scored.item));
             items.sort_unstable();
             items.dedup();
             items.iter().map(|&item| evidence(item)).collect::<Vec<_>>()
         });
-        let near = model.vectors.scores(&query, &items);
+        let near = model.vectors.scores(cart.items, &items);
         let unit = self.personal().deviation(history);
         let taste = self.personal().score(history, &items);
         let groups = self.groups();
@@ -367,6 +366,9 @@ impl CrossSellModel {
             confidence.sqrt(),
             (0.01 + confidence).ln(),
             near,
+            near.max(0.0).sqrt(),
+            evidence.ridge,
+            evidence.ridge.max(0.0).sqrt(),
             taste,
             taste.max(0.0).sqrt(),
             (self.complements.sold(item) as f32).ln_1p(),

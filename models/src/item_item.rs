@@ -37,6 +37,11 @@ impl ItemItemModel {
         Self { algorithm: "ease", names, neighbours, scaling }
     }
 
+    /// Its rows.
+    pub(crate) fn into_neighbours(self) -> Neighbours {
+        self.neighbours
+    }
+
     /// Takes the arrays of a version; `self` says which algorithm's.
     pub(crate) fn load(mut self, items: usize, weights: &mut Weights) -> Result<Self> {
         self.neighbours = Neighbours::load(self.names, items, weights)?;

@@ -4,7 +4,7 @@ use super::{Evaluation, Parts, Reached, Row, params};
 use crate::progress::Progress;
 use crate::report::count;
 use crate::settings::{Algorithm, Settings};
-use aisle_data::{Interactions, NONE, Orders, mix};
+use aisle_data::{NONE, Orders, mix};
 use aisle_models::metrics::{Measured, Population};
 use aisle_models::{
     Bitmap, Bundle, Eligible, Fit, ForCart, Found, History, ItemItemModel, Neighbours, Personal, Recommend, Scaling, Scored, TopK, Training,
@@ -74,7 +74,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
     let log = parts.train.log.with_min_users(settings.clean.min_users_per_item);
     let catalog = &bundle.catalog;
     let orders = Orders::of(&log);
-    let rows_of_orders = order_matrix(&orders, log.items.len());
+    let rows_of_orders = orders.matrix(log.items.len(), usize::MAX);
     let training = Training { log: &log, interactions: &rows_of_orders, orders: &orders, catalog, users: &[] };
     let item_orders: Vec<u32> = (0..log.items.len()).map(|item| rows_of_orders.by_item.columns(item).len() as u32).collect();
     let candidates = Bitmap::of(log.items.len(), |item| item_orders[item as usize] > 0 && catalog.available[item as usize]);
@@ -278,10 +278,4 @@ fn own_items(orders: &Orders) -> BTreeMap<u32, Vec<(u32, u32)>> {
         orders.order(order).iter().for_each(|&item| *items.entry(item).or_default() += 1);
     }
     own.into_iter().map(|(user, items)| (user, items.into_iter().collect())).collect()
-}
-
-/// Orders as rows of a 0/1 matrix.
-fn order_matrix(orders: &Orders, items: usize) -> Interactions {
-    let triples = (0..orders.len()).flat_map(|order| orders.order(order).iter().map(move |&item| (order as u32, item, 1.0)));
-    Interactions { rows_are_orders: true, ..Interactions::from_triples(orders.len(), items, triples.collect()) }
 }

@@ -1,0 +1,70 @@
+//! Complements by vectors: what goes with rare items too, by what goes with items like them.
+//!
+//! The factors of the item × item co-order matrix, found as the item side of least squares on orders × items ([`crate::Als`]): a cart is folded in
+//! by the solve of the training and becomes a query, and what completes it is a nearest-neighbour search among the items' vectors.
+
+use crate::als::{Als, AlsModel};
+use crate::index::{Eligible, Found};
+use crate::recommend::{Fit, History, Recommend, Training, Watch};
+use crate::weights::{Array, Tensor, Weights};
+use crate::{ModelError, Result};
+use aisle_data::Interactions;
+
+/// Vectors of items, and what a cart needs to become one.
+pub(crate) struct OrderVectors {
+    als: AlsModel,
+    /// α₀ of the fit, which depends on how dense the orders are.
+    alpha: Array<f32>,
+}
+
+fn settings(factors: usize, alpha: f32) -> Als {
+    Als { factors, alpha, ..Als::default() }
+}
+
+impl OrderVectors {
+    /// Of `depth` dimensions; `training` has orders as rows.
+    pub fn fit(training: &Training, depth: usize, watch: &dyn Watch) -> Result<Self> {
+        let als = settings(depth, 0.0).resolved(training.interactions);
+        let fitted = match als.fit(training, watch) {
+            Err(ModelError::NothingToLearn { .. }) => None,
+            fitted => Some(fitted?),
+        };
+        let items = training.interactions.items();
+        let factors = fitted.map_or_else(|| vec![0.0; items * depth].into(), AlsModel::into_item_factors);
+        Ok(Self { alpha: vec![als.alpha].into(), als: AlsModel::of_items(als, factors) })
+    }
+
+    pub fn load(items: usize, weights: &mut Weights) -> Result<Self> {
+        let alpha = weights.reals("complements.alpha", 1)?;
+        let (factors, depth) = weights.matrix("complements.item_factors", items, None)?;
+        Ok(Self { als: AlsModel::of_items(settings(depth, alpha[0]), factors), alpha })
+    }
+
+    pub fn tensors(&self) -> Vec<Tensor<'_>> {
+        let (values, depth) = self.als.item_factors();
+        vec![
+            Tensor::f32("complements.item_factors", &[values.len() / depth.max(1), depth], values),
+            Tensor::f32("complements.alpha", &[1], &self.alpha),
+        ]
+    }
+
+    /// What completes a cart best.
+    pub fn complete(&self, cart: &[u32], k: usize, eligible: Eligible, found: &mut Found) {
+        let ones = vec![1.0; cart.len()];
+        self.als.recommend(History { items: cart, values: &ones, user: None }, k, eligible, found);
+    }
+
+    /// How well items complete a cart, in deviations over all items.
+    pub fn scores(&self, cart: &[u32], items: &[u32]) -> Vec<f32> {
+        let ones = vec![1.0; cart.len()];
+        let history = History { items: cart, values: &ones, user: None };
+        let unit = self.als.deviation(history);
+        let score = |score: Option<f32>| if unit > 0.0 { score.unwrap_or(0.0) / unit } else { 0.0 };
+        self.als.score(history, items).into_iter().map(score).collect()
+    }
+}
+
+/// Orders as the rows of a fit.
+pub(crate) fn by_order<'a>(training: &Training<'a>, matrix: &'a Interactions) -> Training<'a> {
+    Training { interactions: matrix, users: &[], ..*training }
+}
