@@ -190,25 +190,40 @@ pub(crate) fn flags(file: &TableFile, batch: &RecordBatch, column: &str) -> Resu
         .collect()
 }
 
+/// Texts of a list column, row by row; null is an empty list.
+pub(crate) fn lists(file: &TableFile, batch: &RecordBatch, column: &str) -> Result<Vec<Vec<String>>> {
+    match list_column(file, batch, column)? {
+        Some(lists) => Ok(lists.into_iter().map(Option::unwrap_or_default).collect()),
+        None => {
+            let found = batch.column_by_name(column).map_or(&DataType::Null, |array| array.data_type());
+            Err(wrong(file, column, found, "a list of ids"))
+        }
+    }
+}
+
+/// The rows of a list column; `None` if it is none.
+fn list_column(file: &TableFile, batch: &RecordBatch, column: &str) -> Result<Option<Vec<Option<Vec<String>>>>> {
+    let Some(array) = batch.column_by_name(column) else { return Ok(None) };
+    let (DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::ListView(_)) = array.data_type() else {
+        return Ok(None);
+    };
+    let text = std::sync::Arc::new(arrow_schema::Field::new("item", DataType::LargeUtf8, true));
+    let lists = cast(file, column, array, &DataType::LargeList(text))?;
+    let lists = lists.as_list::<i64>();
+    let texts = |row: usize| lists.value(row).as_string::<i64>().iter().flatten().map(str::to_string).collect();
+    Ok(Some((0..batch.num_rows()).map(|row| lists.is_valid(row).then(|| texts(row))).collect()))
+}
+
 /// Category paths of a batch: a string `A > B > C`, or a list of levels.
 pub(crate) fn paths(file: &TableFile, batch: &RecordBatch, column: &str) -> Result<Vec<Option<String>>> {
-    let rows = batch.num_rows();
-    let mut buffer = String::new();
-    if let Some(array) = batch.column_by_name(column)
-        && let DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::ListView(_) = array.data_type()
-    {
-        let text = std::sync::Arc::new(arrow_schema::Field::new("item", DataType::LargeUtf8, true));
-        let lists = cast(file, column, array, &DataType::LargeList(text))?;
-        let lists = lists.as_list::<i64>();
-        return Ok((0..rows)
-            .map(|row| {
-                let levels = lists.is_valid(row).then(|| lists.value(row))?;
-                let levels = levels.as_string::<i64>();
-                let levels: Vec<&str> = levels.iter().flatten().map(str::trim).filter(|level| !level.is_empty()).collect();
-                (!levels.is_empty()).then(|| levels.join(" > "))
-            })
-            .collect());
+    if let Some(lists) = list_column(file, batch, column)? {
+        let path = |levels: Vec<String>| {
+            let levels: Vec<&str> = levels.iter().map(|level| level.trim()).filter(|level| !level.is_empty()).collect();
+            (!levels.is_empty()).then(|| levels.join(" > "))
+        };
+        return Ok(lists.into_iter().map(|levels| levels.and_then(path)).collect());
     }
     let texts = Texts::of(file, batch, column)?;
-    Ok((0..rows).map(|row| texts.at(row, &mut buffer).map(str::to_string)).collect())
+    let mut buffer = String::new();
+    Ok((0..batch.num_rows()).map(|row| texts.at(row, &mut buffer).map(str::to_string)).collect())
 }

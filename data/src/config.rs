@@ -35,6 +35,8 @@ pub struct Columns {
     pub order_id: Option<String>,
     /// The visit; stands in for an order where there is no `order_id`.
     pub session_id: Option<String>,
+    /// The place of an event within its session, where times do not tell: a whole number.
+    pub position: Option<String>,
     /// Units bought.
     pub quantity: Option<String>,
     /// Price paid per unit.

@@ -195,6 +195,7 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
             user,
             log.time_of(event),
             log.order_of(event),
+            log.position.get(event).copied(),
             log.item[event],
             log.kind[event],
             number(&log.quantity, event),
@@ -211,6 +212,7 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
     log.quantity = pick(&log.quantity, &order);
     log.price = pick(&log.price, &order);
     log.order = pick(&log.order, &order);
+    log.position = pick(&log.position, &order);
     log
 }
 

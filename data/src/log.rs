@@ -43,6 +43,8 @@ pub struct EventLog {
     pub time: Vec<i64>,
     /// Order number, or session number where the log has no orders; [`NONE`] = none. May be empty.
     pub order: Vec<u32>,
+    /// Place within the session. May be empty.
+    pub position: Vec<u32>,
     /// Units. May be empty.
     pub quantity: Vec<f32>,
     /// Price paid per unit; 0 = unknown. May be empty.
@@ -74,6 +76,7 @@ struct Fields {
     time: Option<String>,
     order: Option<String>,
     session: Option<String>,
+    position: Option<String>,
     quantity: Option<String>,
     price: Option<String>,
 }
@@ -106,6 +109,7 @@ impl Fields {
             time: optional("timestamp", &map.timestamp)?,
             order: optional("order_id", &map.order_id)?,
             session: optional("session_id", &map.session_id)?,
+            position: optional("position", &map.position)?,
             quantity: optional("quantity", &map.quantity)?,
             price: optional("price", &map.price)?,
         };
@@ -128,6 +132,7 @@ impl Fields {
             ("timestamp", self.time.as_ref()),
             ("order_id", self.order.as_ref()),
             ("session_id", self.session.as_ref()),
+            ("position", self.position.as_ref()),
             ("quantity", self.quantity.as_ref()),
             ("price", self.price.as_ref()),
         ]
@@ -177,6 +182,7 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
             let (user, kind) = (text(&fields.user)?, text(&fields.kind)?);
             let (order, session) = (text(&fields.order)?, text(&fields.session)?);
             let time = fields.time.as_ref().map(|name| Moments::of(file, batch, name, unit)).transpose()?;
+            let position = number(&fields.position)?;
             let (quantity, price) = (number(&fields.quantity)?, number(&fields.price)?);
             let drops = drop_columns(&config.clean.drop_events, |column| Texts::of(file, batch, column))?;
             let (mut buffer, mut user_buffer, mut order_buffer, mut session_buffer) =
@@ -297,6 +303,9 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
                 }
                 if let Some(moment) = moment {
                     log.time.push(moment);
+                }
+                if let Some(position) = &position {
+                    log.position.push(position.at(row).map_or(0, |place| place as u32));
                 }
                 if quantity.is_some() {
                     log.quantity.push(units as f32);
@@ -421,6 +430,7 @@ impl EventLog {
             kind: pick(&self.kind, &chosen),
             time: pick(&self.time, &chosen),
             order: pick(&self.order, &chosen),
+            position: pick(&self.position, &chosen),
             quantity: pick(&self.quantity, &chosen),
             price: pick(&self.price, &chosen),
         };

@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 /// How to cut a log in two.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Split {
-    /// `time:0.9`: the first share of the events, ordered by time, is the past.
+    /// `time:0.9`: the first share of the events, ordered by time, is the past; without times, by the numbers of their orders or sessions.
     Share(f64),
     /// `time:2017-11-12` or `time:2017-11-12..2017-11-26`: days, the second excluded; later events are left out.
     Days {
@@ -89,15 +89,19 @@ impl Split {
         if *self == Split::Validation {
             return validation(log);
         }
-        if log.time.is_empty() && (*self != Split::LastOrder || log.order.is_empty()) {
+        let by_order = !log.order.is_empty() && !matches!(self, Split::Days { .. });
+        if log.time.is_empty() && !by_order {
             return Err(DataError::NotServed { task: "a split by time".into(), needs: "timestamps".into() });
         }
         let (train, test) = match *self {
             Split::Share(share) => {
-                let mut times = log.time.clone();
-                let at = ((times.len() as f64 * share) as usize).min(times.len() - 1);
+                let mut times: Vec<i64> = (0..log.len()).map(|event| moment(log, event)).collect();
+                let at = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
+                if times.is_empty() {
+                    return Err(DataError::Empty { what: "the log".into(), detail: "there is nothing to split".into() });
+                }
                 let (_, &mut cut, _) = times.select_nth_unstable(at);
-                (log.select(|event| log.time[event] < cut), log.select(|event| log.time[event] >= cut))
+                (log.select(|event| moment(log, event) < cut), log.select(|event| moment(log, event) >= cut))
             }
             Split::Days { from, until } => {
                 (log.select(|event| log.time[event] < from), log.select(|event| (from..until).contains(&log.time[event])))
@@ -175,7 +179,8 @@ pub fn folds(log: &EventLog, count: usize) -> Result<impl Iterator<Item = Result
 
 /// Cuts [`Split::Validation`].
 fn validation(log: &EventLog) -> Result<(EventLog, EventLog)> {
-    if !log.time.is_empty() {
+    let unnamed = log.user.iter().all(|&user| user == NONE);
+    if !log.time.is_empty() || unnamed && !log.order.is_empty() {
         return Split::Share(0.9).apply(log);
     }
     // Salted, so that a validation part can be cut off a training part that was cut off in the same way.

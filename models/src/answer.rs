@@ -47,6 +47,8 @@ pub enum Rung {
     CrossSell,
     /// Dearer items of the category.
     Upsell,
+    /// Visits like this one.
+    Session,
     /// Best sellers.
     Popular,
 }
@@ -59,6 +61,7 @@ impl Rung {
             Rung::Similar => "similar",
             Rung::CrossSell => "cross-sell",
             Rung::Upsell => "upsell",
+            Rung::Session => "session",
             Rung::Popular => "popular",
         }
     }
@@ -96,6 +99,11 @@ pub enum Reason {
         shoppers: u32,
         /// Price difference, in the currency of both.
         price_delta: f32,
+    },
+    /// It is in visits like this one.
+    InVisits {
+        /// How many of the nearest visits hold it; 0 = too few to tell.
+        visits: u32,
     },
     /// It sells well.
     BestSeller,
@@ -142,6 +150,33 @@ pub struct ForUser {
     pub exclude_bought: bool,
     /// Do not say why.
     pub without_reasons: bool,
+    /// There is no time for more than best sellers.
+    pub hurry: bool,
+}
+
+/// What a visit may be shown again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    /// What was clicked before the last click.
+    #[default]
+    Earlier,
+    /// The last click too, as the field's benchmarks have it.
+    Anything,
+    /// Nothing that was clicked.
+    Nothing,
+}
+
+/// A question for a visit.
+#[derive(Clone, Debug, Default)]
+pub struct ForSession {
+    /// Item rows clicked, oldest first.
+    pub clicks: Vec<u32>,
+    /// How many items.
+    pub k: usize,
+    /// The gate.
+    pub filter: ItemFilter,
+    /// Of what was clicked.
+    pub again: Again,
     /// There is no time for more than best sellers.
     pub hurry: bool,
 }
@@ -231,6 +266,39 @@ impl Bundle {
             answer.items.iter_mut().for_each(|ranked| ranked.reasons.clear());
         }
         answer
+    }
+
+    /// What comes next in a visit. Ladder: visits like this one → the personal model, to which the clicks are a history → popular.
+    pub fn for_session(&self, ask: &ForSession) -> Answer {
+        let mut except = ask.filter.exclude.clone();
+        match ask.again {
+            Again::Nothing => except.extend(&ask.clicks),
+            Again::Earlier => except.extend(ask.clicks.last()),
+            Again::Anything => {}
+        }
+        let gate = Gate::new(self, &ask.filter, except);
+        let mut climb = Climb::new(self, &gate, ask.k, Rung::Session);
+        if ask.hurry {
+            return climb.fill_popular(HURRY);
+        }
+        let mut visits = Vec::new();
+        let next = found(|found| visits = self.session_model().next(&ask.clicks, ask.k, gate.eligible(&gate.allowed), found));
+        let told = |visits: u32| if visits >= PRIVACY_FLOOR { visits } else { 0 };
+        climb.take(&next, |rank, _| vec![Reason::InVisits { visits: told(visits[rank]) }]);
+        if next.len() < ask.k && !ask.clicks.is_empty() {
+            let mut distinct = ask.clicks.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            let ones = vec![1.0; distinct.len()];
+            let mut left = gate.trained(self);
+            next.iter().for_each(|scored| left.remove(scored.item));
+            let history = History { items: &distinct, values: &ones, user: None };
+            let more = found(|found| self.personal().recommend(history, ask.k - next.len(), gate.eligible(&left), found));
+            climb.asked = Rung::Personal;
+            climb.take(&more, |_, _| Vec::new());
+            climb.asked = Rung::Session;
+        }
+        climb.fill_popular(if ask.clicks.is_empty() { "no known item was clicked" } else { "too few visits are like this one" })
     }
 
     /// Items like one item. Ladder: the personal model's similarity → popular.
@@ -513,6 +581,8 @@ impl Reason {
             Reason::BoughtBefore { orders, days } => format!("bought {orders} times, last {days} days ago"),
             Reason::SteppedUp { item, shoppers: 0, .. } => format!("a step up from {}", name(*item)),
             Reason::SteppedUp { item, shoppers, .. } => format!("{shoppers} shoppers of {} went on to this", name(*item)),
+            Reason::InVisits { visits: 0 } => "in visits like this one".to_string(),
+            Reason::InVisits { visits } => format!("in {visits} visits like this one"),
             Reason::BestSeller => "a best seller".to_string(),
         }
     }

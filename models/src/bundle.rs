@@ -1,6 +1,6 @@
 //! One immutable exported version: everything an answer needs, written once, verified at every load.
 
-use crate::answer::{Answer, ForCart, ForItem, ForUser};
+use crate::answer::{Answer, ForCart, ForItem, ForSession, ForUser};
 use crate::bitmap::Bitmap;
 use crate::complements::ComplementsModel;
 use crate::cross_sell::{self, CrossSellModel, Groups};
@@ -9,6 +9,7 @@ use crate::habits::Habits;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::popular::PopularModel;
 use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::session_knn::SessionModel;
 use crate::shelf::{ItemChanges, Shelf};
 use crate::tables::{write_items, write_users};
 use crate::upsell::UpsellModel;
@@ -59,6 +60,7 @@ pub struct Bundle {
     cross_sell: CrossSellModel,
     habits: Habits,
     upsell: UpsellModel,
+    session: SessionModel,
     history: UserRows,
     history_values: Array<f32>,
     bought: UserRows,
@@ -113,6 +115,7 @@ impl Bundle {
         let popular = parameters.popular.fit(training, &())?;
         let complements = parameters.cross_sell.fit(training, watch)?;
         let upsell = parameters.upsell.fit(training, watch)?;
+        let session = parameters.session.fit(training, watch)?;
 
         let span = log.span();
         let counts = Counts {
@@ -174,6 +177,7 @@ impl Bundle {
             cross_sell,
             habits: Habits::of(orders, log.users.len()),
             upsell,
+            session,
             history: UserRows {
                 offsets: by_user.offsets.iter().map(|&at| at as u64).collect::<Vec<_>>().into(),
                 items: by_user.indices.into(),
@@ -218,6 +222,7 @@ impl Bundle {
         tensors.extend(self.cross_sell.tensors());
         tensors.extend(self.habits.tensors());
         tensors.extend(self.upsell.tensors());
+        tensors.extend(self.session.tensors());
         tensors.push(Tensor::u64("history.offsets", &self.history.offsets));
         tensors.push(Tensor::u32("history.items", &self.history.items));
         tensors.push(Tensor::f32("history.values", &[self.history_values.len()], &self.history_values));
@@ -328,6 +333,7 @@ impl Bundle {
         let cross_sell = CrossSellModel::load(&parameters.cross_sell, rows, &mut weights)?;
         let habits = Habits::load(users.len(), rows, &mut weights)?;
         let upsell = UpsellModel::load(parameters.upsell.clone(), rows, &mut weights)?;
+        let session = SessionModel::load(&parameters.session, rows, &mut weights)?;
         let (history, entries) = weights.offsets("history.offsets", users.len())?;
         let history = UserRows { offsets: history, items: weights.rows("history.items", entries, rows)? };
         let history_values = weights.reals("history.values", entries)?;
@@ -347,6 +353,7 @@ impl Bundle {
             cross_sell,
             habits,
             upsell,
+            session,
             history,
             history_values,
             bought,
@@ -402,6 +409,7 @@ impl Bundle {
             .chain(of_items("similar"))
             .chain(carts)
             .chain(of_items("upsell"))
+            .chain(of_items("session"))
             .map(|(task, ids)| Golden { task: task.into(), expect: self.ask(task, &ids, 10), ids })
             .collect()
     }
@@ -416,6 +424,7 @@ impl Bundle {
             }
             "similar" => first.map(|item| self.similar(&ForItem { item, k, ..ForItem::default() })),
             "cross-sell" => Some(self.cross_sell(&ForCart { cart: rows, k, ..ForCart::default() })),
+            "session" => Some(self.for_session(&ForSession { clicks: rows, k, ..ForSession::default() })),
             "upsell" => first.map(|item| self.upsell(&ForItem { item, k, ..ForItem::default() })),
             _ => None,
         };
@@ -464,6 +473,11 @@ impl Bundle {
     /// Steps up.
     pub fn upsell_model(&self) -> &UpsellModel {
         &self.upsell
+    }
+
+    /// Visits.
+    pub fn session_model(&self) -> &SessionModel {
+        &self.session
     }
 
     /// Prices and stock as the next answer sees them.

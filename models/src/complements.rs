@@ -91,7 +91,7 @@ impl Complements {
                 let cut = last - days;
                 Some((log.select(|event| log.time[event] <= cut), log.select(|event| log.time[event] > cut)))
             }
-            None => Split::LastOrder.apply(log).ok(),
+            None => Split::LastOrder.apply(log).or_else(|_| Split::Validation.apply(log)).ok(),
         }
         .filter(|(earlier, later)| !earlier.is_empty() && !later.is_empty())
     }

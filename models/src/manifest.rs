@@ -13,6 +13,7 @@ use crate::low_pass::{LowPass, LowPassModel};
 use crate::neighbours::Neighbours;
 use crate::popular::{Popular, PopularModel};
 use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::session_knn::SessionKnn;
 use crate::two_tower::{TwoTower, TwoTowerModel};
 use crate::upsell::Upsell;
 use crate::weights::Weights;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The format that this build writes, and the highest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The personal model of a version, with its hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,6 +128,8 @@ pub struct Hyperparameters {
     pub cross_sell: Complements,
     /// Steps up.
     pub upsell: Upsell,
+    /// Visits.
+    pub session: SessionKnn,
 }
 
 /// How much there is of what.

@@ -211,6 +211,12 @@ impl Weights {
         Ok((values, last))
     }
 
+    /// The same for a table of any number of rows.
+    pub fn some_offsets(&mut self, name: &str) -> Result<(Array<u64>, usize)> {
+        let rows = self.entries.get(name).and_then(|(_, shape, _)| shape.first()).map_or(0, |&len| len.saturating_sub(1));
+        self.offsets(name, rows)
+    }
+
     /// Takes whole numbers.
     pub fn numbers(&mut self, name: &str, len: usize) -> Result<Array<u64>> {
         let (values, shape) = self.take::<u64>(name, Dtype::U64)?;

@@ -34,6 +34,7 @@ fn log_of(users: usize, items: usize, events: &[(u32, u32, u32, i64)]) -> EventL
         order: events.iter().map(|event| event.2).collect(),
         quantity: Vec::new(),
         price: Vec::new(),
+        position: Vec::new(),
     }
 }
 

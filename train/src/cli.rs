@@ -5,7 +5,7 @@ use crate::evaluate::{self, AskPersonal, Evaluation, Lines, Parts, Targets, Task
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
 use crate::{inspect, leakage, tune, versions};
-use aisle_data::{Dataset, Fold, Generator, Inspection, Split, Tables, moment_of};
+use aisle_data::{Dataset, EventLog, Fold, Generator, Inspection, Prefix, Split, Tables, moment_of, read_prefixes};
 use aisle_models::{Device, Registry};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -336,7 +336,7 @@ pub fn run(cli: Cli) -> Result<()> {
             let read = |events: &str| Dataset::read(&Tables { events, items: items.as_deref(), users: users.as_deref() }, &config);
             let k = k as usize;
             let algorithms = if named.is_empty() { vec![settings.algorithm] } else { named.clone() };
-            let measure = |parts: &Parts| -> Result<Evaluation> {
+            let measure = |parts: &Parts, prefixes: Option<&[Prefix]>| -> Result<Evaluation> {
                 let findings = leakage::find(parts, task);
                 eprint!("{}", leakage::render(&findings));
                 if !allow_leaks && findings.iter().any(|finding| finding.leak) {
@@ -348,18 +348,21 @@ pub fn run(cli: Cli) -> Result<()> {
                     Task::Personal => evaluate::personal(parts, &settings, &algorithms, AskPersonal { k, repeats }),
                     Task::CrossSell => evaluate::cross_sell(parts, &settings, &named, evaluate::Ask { k, lines, targets }),
                     Task::Upsell => evaluate::upsell(parts, &settings, k),
+                    Task::Session => evaluate::session(parts, prefixes, &settings, &named, k),
                 }
             };
             let evaluation = match (train, test, events, split, folds) {
                 (Some(train), Some(test), None, None, None) => {
                     let split = format!("{} → {}", name_of(&train), name_of(&test));
-                    measure(&Parts { train: read(&train)?, test: read(&test)?.log, split })?
+                    let prefixes = if task == Task::Session { read_prefixes(&test)? } else { None };
+                    let test = if prefixes.is_some() { EventLog::default() } else { read(&test)?.log };
+                    measure(&Parts { train: read(&train)?, test, split }, prefixes.as_deref())?
                 }
                 (None, None, Some(events), Some(split), None) => {
                     let data = read(&events)?;
                     let (train, test) = split.parse::<Split>()?.apply(&data.log)?;
                     let split = format!("{} split by {split}", name_of(&events));
-                    measure(&Parts { train: Dataset { log: train, ..data }, test, split })?
+                    measure(&Parts { train: Dataset { log: train, ..data }, test, split }, None)?
                 }
                 (None, None, Some(events), None, Some(count)) => {
                     let data = read(&events)?;
@@ -368,7 +371,7 @@ pub fn run(cli: Cli) -> Result<()> {
                         let Fold { window, train, test } = fold?;
                         let split = format!("{} to {}", moment_of(window.0), moment_of(window.1 - 1));
                         let parts = Parts { train: Dataset { log: train, ..data.clone() }, test, split: split.clone() };
-                        let part = measure(&parts).with_context(|| format!("fold {number} of {count}, {split}"))?;
+                        let part = measure(&parts, None).with_context(|| format!("fold {number} of {count}, {split}"))?;
                         measured.push((split, part));
                     }
                     let mut pooled = Evaluation::pooled(measured).context("no fold was measured")?;

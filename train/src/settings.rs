@@ -2,7 +2,7 @@
 
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
-    Als, Blend, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal, Popular,
+    Als, Blend, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal, Popular, SessionKnn,
     TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
@@ -113,6 +113,8 @@ pub struct Settings {
     pub cross_sell: Complements,
     /// `[upsell]`.
     pub upsell: Upsell,
+    /// `[session]`.
+    pub session: SessionKnn,
     /// File, environment and flags as one table, before defaults.
     #[serde(skip)]
     pub source: Table,
@@ -204,6 +206,7 @@ impl Settings {
             popular: self.popular.clone(),
             cross_sell: self.cross_sell.clone(),
             upsell: self.upsell.clone(),
+            session: self.session.clone(),
         }
     }
 

@@ -5,11 +5,13 @@
 mod cross_sell;
 mod html;
 mod personal;
+mod session;
 mod slices;
 mod upsell;
 
 pub use cross_sell::{Ask, Lines, Targets, cross_sell};
 pub use personal::{AskPersonal, personal, personal_alone};
+pub use session::session;
 pub use upsell::upsell;
 
 use crate::report::{count, peak_rss, seconds, table};
@@ -30,6 +32,8 @@ pub enum Task {
     CrossSell,
     /// The dearer item of the same category that a shopper stepped up to.
     Upsell,
+    /// The next click of a visit.
+    Session,
 }
 
 /// Past and future.
