@@ -204,7 +204,8 @@ pub(crate) fn lists(file: &TableFile, batch: &RecordBatch, column: &str) -> Resu
 /// The rows of a list column; `None` if it is none.
 fn list_column(file: &TableFile, batch: &RecordBatch, column: &str) -> Result<Option<Vec<Option<Vec<String>>>>> {
     let Some(array) = batch.column_by_name(column) else { return Ok(None) };
-    let (DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::ListView(_)) = array.data_type() else {
+    let (DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::ListView(_)) = array.data_type()
+    else {
         return Ok(None);
     };
     let text = std::sync::Arc::new(arrow_schema::Field::new("item", DataType::LargeUtf8, true));

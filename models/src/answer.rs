@@ -12,7 +12,7 @@ use crate::index::{Eligible, Found};
 use crate::recommend::History;
 use crate::shelf::Shelf;
 use crate::top_k::{Scored, TopK};
-use crate::upsell::UpsellModel;
+use crate::upsell::Anchor;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,14 +92,7 @@ pub enum Reason {
         days: u32,
     },
     /// Shoppers of the anchor later chose it.
-    SteppedUp {
-        /// The anchor.
-        item: u32,
-        /// Distinct shoppers; 0 = too few to tell.
-        shoppers: u32,
-        /// Price difference, in the currency of both.
-        price_delta: f32,
-    },
+    SteppedUp(SteppedUp),
     /// It is in visits like this one.
     InVisits {
         /// How many of the nearest visits hold it; 0 = too few to tell.
@@ -107,6 +100,30 @@ pub enum Reason {
     },
     /// It sells well.
     BestSeller,
+}
+
+/// A step up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SteppedUp {
+    /// What it is a step up from.
+    pub item: u32,
+    /// Distinct shoppers who took it; 0 = too few to tell.
+    pub shoppers: u32,
+    /// Price difference, in the currency of both.
+    pub price_delta: f32,
+    /// Price as a multiple.
+    pub price_ratio: f32,
+}
+
+/// What one item has that another has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeDelta {
+    /// Of the attribute, or a unit that both titles count.
+    pub name: String,
+    /// Of the first item.
+    pub from: String,
+    /// Of the second.
+    pub to: String,
 }
 
 /// One item of an answer.
@@ -213,6 +230,10 @@ pub struct ForItem {
     pub filter: ItemFilter,
     /// For an upsell: the price band as multiples of the item's price; `None` = the model's.
     pub band: Option<(f32, f32)>,
+    /// For an upsell: whose step, if known.
+    pub user: Option<u32>,
+    /// For an upsell: the moment, in days since 1970; `None` = the end of the log.
+    pub now: Option<f32>,
     /// There is no time for more than best sellers. An upsell has no cheaper answer.
     pub hurry: bool,
 }
@@ -344,10 +365,9 @@ impl Bundle {
         let past = ask.user.map(|user| self.habits().past(user, &[], ask.now)).unwrap_or_default();
         let mut climb = Climb::new(self, &gate, ask.k, Rung::CrossSell);
         climb.take(&found, |_, scored| {
-            let before = past.of(scored.item).map(|habit| Reason::BoughtBefore {
-                orders: habit.orders,
-                days: (past.now - habit.last).max(0.0) as u32,
-            });
+            let before = past
+                .of(scored.item)
+                .map(|habit| Reason::BoughtBefore { orders: habit.orders, days: (past.now - habit.last).max(0.0) as u32 });
             let together = self.complements().evidence(&ask.cart, scored.item).into_iter().map(Reason::BoughtTogether);
             before.into_iter().chain(together).take(2).collect()
         });
@@ -385,22 +405,37 @@ impl Bundle {
         });
         let Some(candidates) = candidates else { return none(0) };
         let steps: BTreeMap<u32, u32> = self.upsell_model().steps(ask.item).collect();
+        let past = ask.user.map(|user| self.habits().past(user, &[], ask.now)).filter(|past| past.orders > 0);
+        let from = Anchor { item: ask.item, shopper: ask.user.zip(past.as_ref()) };
         let mut top = TopK::new(ask.k);
-        for (&item, likeness) in candidates.iter().zip(self.personal().similarities(ask.item, &candidates)) {
-            let stepped = steps.get(&item).copied().unwrap_or(0);
-            top.offer(item, UpsellModel::score(likeness, stepped, self.popular().sales(item)));
-        }
+        candidates.iter().zip(self.step_odds(&from, &candidates, &price)).for_each(|(&item, odds)| top.offer(item, odds));
         let items = top
             .into_sorted()
             .into_iter()
             .map(|Scored { item, score }| {
                 let shoppers = steps.get(&item).copied().filter(|&shoppers| shoppers >= PRIVACY_FLOOR).unwrap_or(0);
                 let price_delta = price(item) - anchor;
-                let reasons = vec![Reason::SteppedUp { item: ask.item, shoppers, price_delta }];
-                Ranked { item, score, source: Rung::Upsell, reasons }
+                let step = SteppedUp { item: ask.item, shoppers, price_delta, price_ratio: price(item) / anchor };
+                Ranked { item, score, source: Rung::Upsell, reasons: vec![Reason::SteppedUp(step)] }
             })
             .collect();
         Answer { items, eligible: candidates.len(), rung: Rung::Upsell, fallback: None }
+    }
+
+    /// What one item has that another has not: numbers of their titles, brand, and attributes, five at most.
+    pub fn attribute_deltas(&self, from: u32, to: u32) -> Vec<AttributeDelta> {
+        let counted = self.measures().steps(from, to).into_iter().map(|step| AttributeDelta {
+            name: step.unit.to_lowercase(),
+            from: step.from.to_string(),
+            to: step.to.to_string(),
+        });
+        let labels = std::iter::once(("brand", &self.catalog.brand));
+        let labels = labels.chain(self.catalog.attributes.iter().map(|(name, labels)| (name.as_str(), labels)));
+        let named = labels.filter(|(_, labels)| labels.code(from) != labels.code(to)).filter_map(|(name, labels)| {
+            let (from, to) = (labels.get(from)?, labels.get(to)?);
+            Some(AttributeDelta { name: name.to_string(), from: from.to_string(), to: to.to_string() })
+        });
+        counted.chain(named).take(5).collect()
     }
 
     /// Given items, best first for a shopper. Those that do not pass the gate are left out; the rest all come back
@@ -579,8 +614,10 @@ impl Reason {
             }
             Reason::BoughtBefore { orders: 1, days } => format!("bought before, {days} days ago"),
             Reason::BoughtBefore { orders, days } => format!("bought {orders} times, last {days} days ago"),
-            Reason::SteppedUp { item, shoppers: 0, .. } => format!("a step up from {}", name(*item)),
-            Reason::SteppedUp { item, shoppers, .. } => format!("{shoppers} shoppers of {} went on to this", name(*item)),
+            Reason::SteppedUp(SteppedUp { item, shoppers: 0, .. }) => format!("a step up from {}", name(*item)),
+            Reason::SteppedUp(SteppedUp { item, shoppers, .. }) => {
+                format!("{shoppers} shoppers of {} went on to this", name(*item))
+            }
             Reason::InVisits { visits: 0 } => "in visits like this one".to_string(),
             Reason::InVisits { visits } => format!("in {visits} visits like this one"),
             Reason::BestSeller => "a best seller".to_string(),

@@ -7,15 +7,16 @@ use crate::cross_sell::{self, CrossSellModel, Groups};
 use crate::facets::Facets;
 use crate::habits::Habits;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
+use crate::measures::Measures;
 use crate::popular::PopularModel;
 use crate::recommend::{Fit, Recommend, Training, Watch};
 use crate::session_knn::SessionModel;
 use crate::shelf::{ItemChanges, Shelf};
 use crate::tables::{write_items, write_users};
-use crate::upsell::UpsellModel;
+use crate::upsell::{self, UpsellModel};
 use crate::weights::{self, Array, Tensor, Weights};
 use crate::{ModelError, Result};
-use aisle_data::{Catalog, Dataset, EventRole, IdMap, Interactions, Labels, NONE, Orders, day_of};
+use aisle_data::{Catalog, Dataset, EventLog, EventRole, IdMap, Interactions, Labels, NONE, Orders, Split, day_of};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -70,6 +71,9 @@ pub struct Bundle {
     trained: Bitmap,
     facets: Facets,
     groups: Groups,
+    measures: Measures,
+    /// The middle price of each item's category.
+    middle_prices: Vec<f32>,
 }
 
 impl Bundle {
@@ -87,18 +91,24 @@ impl Bundle {
             Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog, users: &data.user_attributes };
         // The manifest holds what was fitted, not what was left to choose.
         let parameters = Hyperparameters { personal: parameters.personal.resolved(&training, watch)?, ..parameters };
-        let learned = match parameters.cross_sell.cut(&log) {
-            None => None,
+        let (weigh_carts, weigh_steps) = (parameters.cross_sell.learn_days > 0.0, parameters.upsell.learn_days > 0.0);
+        let days = parameters.cross_sell.learn_days.max(parameters.upsell.learn_days);
+        let (carts, steps) = match cut(&log, days) {
+            None => (None, None),
             Some((earlier, later)) => {
                 let interactions = Interactions::of(&earlier);
                 let orders = Orders::of(&earlier);
                 let earlier = Training { log: &earlier, interactions: &interactions, orders: &orders, ..training };
                 let past = Self::of(data, config, &earlier, parameters.clone(), watch)?;
-                cross_sell::learn(&past, &Orders::of(&later), watch)
+                let later = Orders::of(&later);
+                let carts = if weigh_carts { cross_sell::learn(&past, &later, watch) } else { None };
+                let steps = if weigh_steps { upsell::learn(&past, &later) } else { None };
+                (carts, steps)
             }
         };
         let mut bundle = Self::of(data, config, &training, parameters, watch)?;
-        bundle.cross_sell = bundle.cross_sell.with_weights(learned);
+        bundle.cross_sell = bundle.cross_sell.with_weights(carts);
+        bundle.upsell = bundle.upsell.with_weights(steps);
         Ok(bundle)
     }
 
@@ -192,6 +202,8 @@ impl Bundle {
             trained: Bitmap::default(),
             facets: Facets::default(),
             groups: Groups::default(),
+            measures: Measures::default(),
+            middle_prices: Vec::new(),
         };
         bundle.derive();
         Ok(bundle)
@@ -203,6 +215,8 @@ impl Bundle {
         self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0 || self.personal.knows(item));
         self.facets = Facets::of(&self.catalog, items);
         self.groups = Groups::of(&self.catalog, self.category_levels());
+        self.measures = Measures::of(&self.catalog);
+        self.middle_prices = middle_prices(&self.catalog, &self.groups);
         self.shelve(&ItemChanges::default());
     }
 
@@ -362,6 +376,8 @@ impl Bundle {
             trained: Bitmap::default(),
             facets: Facets::default(),
             groups: Groups::default(),
+            measures: Measures::default(),
+            middle_prices: Vec::new(),
         };
         bundle.derive();
         Ok(bundle)
@@ -458,6 +474,16 @@ impl Bundle {
         &self.habits
     }
 
+    /// Numbers in titles.
+    pub(crate) fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// The middle price of each item's category; NaN where nothing is priced.
+    pub(crate) fn middle_prices(&self) -> &[f32] {
+        &self.middle_prices
+    }
+
     /// Groups of items.
     pub(crate) fn groups(&self) -> &Groups {
         &self.groups
@@ -531,6 +557,34 @@ impl Bundle {
     pub fn bought(&self, user: u32) -> &[u32] {
         &self.bought.items[self.bought.range(user)]
     }
+}
+
+/// A log cut in what weights are learned by, and the last days that they are learned on; without times, each shopper's last order. `None` if
+/// nothing is to be learned, or the log is too short.
+fn cut(log: &EventLog, days: f32) -> Option<(EventLog, EventLog)> {
+    if days == 0.0 {
+        return None;
+    }
+    match log.span() {
+        Some((first, last)) => {
+            // Never more than a quarter of a short log.
+            let cut = last - ((f64::from(days) * 86_400_000.0) as i64).min((last - first) / 4);
+            Some((log.select(|event| log.time[event] <= cut), log.select(|event| log.time[event] > cut)))
+        }
+        None => Split::LastOrder.apply(log).or_else(|_| Split::Validation.apply(log)).ok(),
+    }
+    .filter(|(earlier, later)| !earlier.is_empty() && !later.is_empty())
+}
+
+/// The median price of each item's category path.
+fn middle_prices(catalog: &Catalog, groups: &Groups) -> Vec<f32> {
+    let mut priced: Vec<(u32, f32)> = (0..catalog.len() as u32)
+        .map(|item| (groups.path_of(item), catalog.price[item as usize]))
+        .filter(|pair| !pair.1.is_nan())
+        .collect();
+    priced.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let middles: BTreeMap<u32, f32> = priced.chunk_by(|a, b| a.0 == b.0).map(|of| (of[0].0, of[of.len() / 2].1)).collect();
+    (0..catalog.len() as u32).map(|item| middles.get(&groups.path_of(item)).copied().unwrap_or(f32::NAN)).collect()
 }
 
 fn read_small(path: &Path) -> Result<Vec<u8>> {

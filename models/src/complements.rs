@@ -8,12 +8,12 @@
 use crate::index::{Eligible, Found};
 use crate::local_ridge::LocalRidge;
 use crate::neighbours::{Names, Neighbours, Pair};
-use crate::recommend::{Fit, Training, Watch, hyperparameter};
 use crate::order_vectors::by_order;
+use crate::recommend::{Fit, Training, Watch, hyperparameter};
 use crate::top_k::Scored;
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
-use aisle_data::{EventLog, NONE, Split};
+use aisle_data::NONE;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -77,23 +77,6 @@ impl Complements {
             return wrong("max_order_items", self.max_order_items.to_string(), "2 or more");
         }
         Ok(())
-    }
-
-    /// What weights are learned by, and the orders they are learned on; `None` if they are not to be learned, or the log is too short.
-    pub(crate) fn cut(&self, log: &EventLog) -> Option<(EventLog, EventLog)> {
-        if self.learn_days == 0.0 {
-            return None;
-        }
-        match log.span() {
-            Some((first, last)) => {
-                // Never more than a quarter of a short log.
-                let days = ((f64::from(self.learn_days) * 86_400_000.0) as i64).min((last - first) / 4);
-                let cut = last - days;
-                Some((log.select(|event| log.time[event] <= cut), log.select(|event| log.time[event] > cut)))
-            }
-            None => Split::LastOrder.apply(log).or_else(|_| Split::Validation.apply(log)).ok(),
-        }
-        .filter(|(earlier, later)| !earlier.is_empty() && !later.is_empty())
     }
 }
 
@@ -205,7 +188,9 @@ impl Fit for Complements {
             .map(|(item, (links, _))| {
                 let mut weights: Vec<Scored> = ridge.row(item as u32).collect();
                 weights.sort_unstable_by_key(|weight| weight.item);
-                let of = |link: &Link| weights.binary_search_by_key(&link.item, |weight| weight.item).map_or(0.0, |at| weights[at].score);
+                let of = |link: &Link| {
+                    weights.binary_search_by_key(&link.item, |weight| weight.item).map_or(0.0, |at| weights[at].score)
+                };
                 links.iter().map(of).collect()
             })
             .collect();
@@ -341,7 +326,6 @@ impl ComplementsModel {
     pub(crate) fn sold(&self, item: u32) -> u32 {
         self.sold[item as usize]
     }
-
 
     /// Adds up the evidence of a cart for every item that has some, and hands `read` those items and a way to look one up.
     pub(crate) fn of_cart<T>(&self, cart: &[u32], read: impl FnOnce(&[u32], &dyn Fn(u32) -> CartEvidence) -> T) -> T {

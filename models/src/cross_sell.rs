@@ -147,8 +147,14 @@ impl Groups {
         distinct.dedup();
         let line = both.drain(..).map(|pair| distinct.binary_search(&pair).map_or(NONE, |at| at as u32)).collect();
         let mut groups = Self { path, category: catalog.category_codes(levels), brand, line, counts: [0; 4] };
-        groups.counts = groups.all().map(|codes| codes.iter().filter(|&&code| code != NONE).max().map_or(0, |&code| code as usize + 1));
+        groups.counts =
+            groups.all().map(|codes| codes.iter().filter(|&&code| code != NONE).max().map_or(0, |&code| code as usize + 1));
         groups
+    }
+
+    /// The number of an item's whole path.
+    pub fn path_of(&self, item: u32) -> u32 {
+        self.path[item as usize]
     }
 
     fn all(&self) -> [&[u32]; 4] {
@@ -158,18 +164,18 @@ impl Groups {
 
 /// What a shopper bought of a group.
 #[derive(Clone, Copy)]
-struct OfGroup {
-    lines: f32,
-    faded: f32,
+pub(crate) struct OfGroup {
+    pub lines: f32,
+    pub faded: f32,
     /// Day of the last.
-    last: f32,
+    pub last: f32,
 }
 
 /// A shopper's purchases by group, in the order of [`Groups::all`].
-struct ByGroup([Vec<OfGroup>; 4]);
+pub(crate) struct ByGroup([Vec<OfGroup>; 4]);
 
 impl ByGroup {
-    fn of(past: &Past, groups: &Groups) -> Self {
+    pub fn of(past: &Past, groups: &Groups) -> Self {
         let mut sums = groups.counts.map(|count| vec![OfGroup { lines: 0.0, faded: 0.0, last: f32::MIN }; count]);
         for habit in &past.habits {
             for (sums, codes) in sums.iter_mut().zip(groups.all()) {
@@ -183,7 +189,7 @@ impl ByGroup {
         Self(sums)
     }
 
-    fn get(&self, groups: &Groups, which: usize, item: u32) -> OfGroup {
+    pub fn get(&self, groups: &Groups, which: usize, item: u32) -> OfGroup {
         let code = groups.all()[which][item as usize];
         self.0[which].get(code as usize).copied().unwrap_or(OfGroup { lines: 0.0, faded: 0.0, last: f32::MIN })
     }
@@ -224,7 +230,12 @@ pub struct CrossSellModel {
 
 impl CrossSellModel {
     /// Everything but the weights, which then let the evidence of pairs decide.
-    pub(crate) fn fit(settings: &Complements, complements: ComplementsModel, training: &Training, watch: &dyn Watch) -> Result<Self> {
+    pub(crate) fn fit(
+        settings: &Complements,
+        complements: ComplementsModel,
+        training: &Training,
+        watch: &dyn Watch,
+    ) -> Result<Self> {
         let matrix = training.orders.matrix(training.catalog.len(), settings.max_order_items);
         let vectors = OrderVectors::fit(&by_order(training, &matrix), settings.factors, watch)?;
         let mut weights = vec![0f32; 3 * WIDTH];
@@ -251,6 +262,11 @@ impl CrossSellModel {
         tensors.extend(self.numbers.tensors());
         tensors.push(Tensor::f32("cross_sell.weights", &[self.weights.len()], &self.weights));
         tensors
+    }
+
+    /// Orders of the last weeks that hold an item.
+    pub(crate) fn recent(&self, item: u32) -> f32 {
+        self.numbers.recent[item as usize]
     }
 
     fn weights(&self, asker: Asker) -> &[f32] {
@@ -350,7 +366,7 @@ struct Seen {
 }
 
 /// Days since a day, as far as they matter.
-fn since(now: f32, then: f32) -> f32 {
+pub(crate) fn since(now: f32, then: f32) -> f32 {
     (now - then).clamp(0.5, 400.0)
 }
 

@@ -162,7 +162,16 @@ impl Habits {
                     if *place == NONE {
                         *place = habits.len() as u32;
                         let (first, last) = (self.days[order], self.days[order]);
-                        habits.push(Habit { item, orders: 0, first, last, faded: [0.0; 3], alike: 0.0, alike_lately: 0.0, beside: 0.0 });
+                        habits.push(Habit {
+                            item,
+                            orders: 0,
+                            first,
+                            last,
+                            faded: [0.0; 3],
+                            alike: 0.0,
+                            alike_lately: 0.0,
+                            beside: 0.0,
+                        });
                     }
                     let habit = &mut habits[*place as usize];
                     habit.orders += 1;
@@ -189,7 +198,13 @@ mod tests {
 
     fn orders(timed: bool) -> Orders {
         let time = if timed { vec![10 * DAY, 30 * DAY, 20 * DAY, 31 * DAY] } else { vec![0; 4] };
-        Orders { offsets: vec![0, 2, 4, 5, 6], items: vec![1, 2, 1, 3, 1, 2], user: vec![0, 0, 0, NONE], time, grouped_by: GroupedBy::Order }
+        Orders {
+            offsets: vec![0, 2, 4, 5, 6],
+            items: vec![1, 2, 1, 3, 1, 2],
+            user: vec![0, 0, 0, NONE],
+            time,
+            grouped_by: GroupedBy::Order,
+        }
     }
 
     #[test]

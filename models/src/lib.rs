@@ -36,6 +36,7 @@ mod local_ridge;
 mod logit;
 mod low_pass;
 mod manifest;
+mod measures;
 pub mod metrics;
 mod neighbours;
 mod order_vectors;
@@ -52,7 +53,9 @@ mod vectors;
 mod weights;
 
 pub use als::{Als, AlsModel, Scaling};
-pub use answer::{Again, Answer, ForCart, ForItem, ForSession, ForUser, ItemFilter, Ranked, Reason, Rung};
+pub use answer::{
+    Again, Answer, AttributeDelta, ForCart, ForItem, ForSession, ForUser, ItemFilter, Ranked, Reason, Rung, SteppedUp,
+};
 pub use bitmap::Bitmap;
 pub use blend::{Blend, BlendModel};
 pub use bundle::Bundle;
@@ -71,6 +74,7 @@ pub use linear_filter::LinearFilter;
 pub use local_ridge::LocalRidge;
 pub use low_pass::{LowPass, LowPassModel};
 pub use manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest, Personal};
+pub use measures::Step;
 pub use neighbours::{Neighbours, Pair, from_co_occurrence};
 pub use popular::{Popular, PopularModel};
 pub use recommend::{Fit, History, Recommend, Training, Watch};

@@ -22,6 +22,27 @@ pub(crate) struct Choices {
     outside: bool,
 }
 
+/// How features were standardised.
+struct Units {
+    centres: Vec<f64>,
+    scales: Vec<f64>,
+    /// The feature that never varies.
+    constant: Option<usize>,
+}
+
+impl Units {
+    /// Weights of the features as they were.
+    fn undo(&self, weights: &[f64]) -> Vec<f32> {
+        let mut plain: Vec<f64> = weights.iter().zip(&self.scales).map(|(weight, scale)| weight * scale).collect();
+        if let Some(at) = self.constant {
+            // The constant's value is 1 / scale.
+            let shift: f64 = plain.iter().zip(&self.centres).map(|(weight, centre)| weight * centre).sum();
+            plain[at] -= shift * self.scales[at];
+        }
+        plain.into_iter().map(|weight| weight as f32).collect()
+    }
+}
+
 /// Newton steps at most; seven are usual.
 const STEPS: usize = 25;
 
@@ -52,7 +73,7 @@ impl Choices {
         if self.len() == 0 {
             return None;
         }
-        let scales = self.standardise();
+        let units = self.standardise();
         let mut weights = vec![0f64; width];
         let (mut loss, mut odds) = self.odds(&weights, ridge);
         for _ in 0..STEPS {
@@ -69,8 +90,9 @@ impl Choices {
                 let tried: Vec<f64> = weights.iter().zip(&step).map(|(weight, step)| weight - share * step).collect();
                 let (tried_loss, tried_odds) = self.odds(&tried, ridge);
                 if tried_loss < loss {
-                    (weights, odds) = (tried, tried_odds);
-                    break loss - std::mem::replace(&mut loss, tried_loss);
+                    let gain = loss - tried_loss;
+                    (weights, loss, odds) = (tried, tried_loss, tried_odds);
+                    break gain;
                 }
                 share /= 2.0;
                 if share < 1e-3 {
@@ -81,11 +103,12 @@ impl Choices {
                 break;
             }
         }
-        loss.is_finite().then(|| weights.iter().zip(&scales).map(|(&weight, &scale)| (weight * scale) as f32).collect())
+        loss.is_finite().then(|| units.undo(&weights))
     }
 
-    /// Divides each feature by its deviation, and returns what it was multiplied by.
-    fn standardise(&mut self) -> Vec<f64> {
+    /// Centres each feature and divides it by its deviation: what is far from zero and hardly varies would drown the rest in rounding. A shift
+    /// changes nothing where something must be chosen; else a constant feature makes up for it, and without one nothing is shifted.
+    fn standardise(&mut self) -> Units {
         let rows = (self.values.len() / self.width).max(1) as f64;
         let mut sums = vec![(0f64, 0f64); self.width];
         for row in self.values.chunks(self.width) {
@@ -94,17 +117,24 @@ impl Choices {
                 sum.1 += f64::from(value).powi(2);
             }
         }
-        let scale = |&(first, second): &(f64, f64)| {
-            let variance = second / rows - (first / rows).powi(2);
-            // A feature that never varies, a constant for instance, is measured by its size.
-            let unit = if variance > 1e-9 * second / rows { variance } else { second / rows };
-            if unit > 1e-20 { unit.sqrt().recip() } else { 0.0 }
-        };
-        let scales: Vec<f64> = sums.iter().map(scale).collect();
+        let moments: Vec<(f64, f64)> = sums.iter().map(|&(first, second)| (first / rows, second / rows)).collect();
+        let varies = |&(mean, square): &(f64, f64)| square - mean * mean > 1e-9 * square;
+        let constant = moments.iter().position(|moments| moments.1 > 1e-20 && !varies(moments));
+        let shifted = !self.outside || constant.is_some();
+        let mut units = Units { centres: vec![0.0; self.width], scales: vec![0.0; self.width], constant };
+        for (at, moments) in moments.iter().enumerate() {
+            let (mean, square) = *moments;
+            let centred = varies(moments) && shifted;
+            units.centres[at] = if centred { mean } else { 0.0 };
+            let unit = if varies(moments) { square - mean * mean } else { square };
+            units.scales[at] = if unit > 1e-20 { unit.sqrt().recip() } else { 0.0 };
+        }
         self.values.par_chunks_mut(self.width).for_each(|row| {
-            row.iter_mut().zip(&scales).for_each(|(value, &scale)| *value *= scale as f32);
+            for ((value, centre), scale) in row.iter_mut().zip(&units.centres).zip(&units.scales) {
+                *value = ((f64::from(*value) - centre) * scale) as f32;
+            }
         });
-        scales
+        units
     }
 
     /// −log likelihood with the ridge, and the probability of each row.
@@ -201,7 +231,7 @@ mod tests {
             }
             assert_eq!(nothing > 50, outside, "{nothing}");
             let found = choices.fit(1e-3).unwrap();
-            assert!(found.iter().zip(truth).all(|(found, truth)| (found - truth).abs() < 0.1), "{found:?} {outside} {kept}");
+            assert!(found.iter().zip(truth).all(|(found, truth)| (found - truth).abs() < 0.06), "{found:?} {outside} {kept}");
         }
     }
 

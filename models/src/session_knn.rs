@@ -40,7 +40,17 @@ pub struct SessionKnn {
 
 impl Default for SessionKnn {
     fn default() -> Self {
-        Self { sessions: 2_000_000, recent: 1000, neighbours: 500, clicks: 10, fade: 1.5, reach: 3.0, before: 0.7, age: 1.0, rarity: 1.0 }
+        Self {
+            sessions: 2_000_000,
+            recent: 1000,
+            neighbours: 500,
+            clicks: 10,
+            fade: 1.5,
+            reach: 3.0,
+            before: 0.7,
+            age: 1.0,
+            rarity: 1.0,
+        }
     }
 }
 

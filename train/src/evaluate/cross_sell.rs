@@ -7,8 +7,8 @@ use crate::settings::{Algorithm, Settings};
 use aisle_data::{NONE, Orders, mix};
 use aisle_models::metrics::{Measured, Population};
 use aisle_models::{
-    Bitmap, Bundle, Eligible, Fit, ForCart, Found, History, ItemItemModel, Neighbours, Personal, Recommend, Scaling, Scored, TopK, Training,
-    day,
+    Bitmap, Bundle, Eligible, Fit, ForCart, Found, History, ItemItemModel, Neighbours, Personal, Recommend, Scaling, Scored, TopK,
+    Training, day,
 };
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -168,12 +168,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
                 let values = whole.values(metric).unwrap_or_default();
                 mean(&repeats.iter().map(|&at| values[at]).collect::<Vec<_>>())
             };
-            slices.push(Reached {
-                slice: "repeats".into(),
-                questions: repeats.len(),
-                recall: part("recall"),
-                ndcg: part("ndcg"),
-            });
+            slices.push(Reached { slice: "repeats".into(), questions: repeats.len(), recall: part("recall"), ndcg: part("ndcg") });
             let of_new = measured(&answers(rank, true, &new), &new);
             let part = |metric: &str| mean(&of_new.values(metric).unwrap_or_default());
             slices.push(Reached {
@@ -199,7 +194,13 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
         };
         found.items.clear();
         let answer = bundle.cross_sell(&ask);
-        found.items.extend(answer.items.iter().filter(|ranked| allowed.contains(ranked.item)).map(|ranked| Scored { item: ranked.item, score: ranked.score }));
+        found.items.extend(
+            answer
+                .items
+                .iter()
+                .filter(|ranked| allowed.contains(ranked.item))
+                .map(|ranked| Scored { item: ranked.item, score: ranked.score }),
+        );
     });
     let with_popular = |mut top: Vec<Scored>, allowed: &Bitmap, found: &mut Found| {
         top.retain(|scored| allowed.contains(scored.item));
@@ -211,7 +212,10 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
     };
     run("personal frequency", Value::Null, 0.0, &|question, _, allowed, found| {
         let mut top = TopK::new(k);
-        ordered(question.user).iter().filter(|own| allowed.contains(own.0)).for_each(|&(item, times)| top.offer(item, times as f32));
+        ordered(question.user)
+            .iter()
+            .filter(|own| allowed.contains(own.0))
+            .for_each(|&(item, times)| top.offer(item, times as f32));
         with_popular(top.into_sorted(), allowed, found);
     });
     run("pairs by √LLR", Value::Null, 0.0, &|question, _, allowed, found| {
@@ -264,7 +268,7 @@ pub fn cross_sell(parts: &Parts, settings: &Settings, asked: &[Algorithm], ask: 
         count(bundle.cross_sell_model().learned_from as u64),
     );
     let sizes = (orders.len(), population.candidates, rows_of_orders.nnz());
-    Ok(Evaluation { headline, metric: "recall", rows, sizes, checks: Vec::new() })
+    Ok(Evaluation { headline, metric: "recall", rows, sizes, checks: Vec::new(), figures: Vec::new() })
 }
 
 /// Ranks for a question, allowed items only; the flag says that what the shopper had before is not asked for.

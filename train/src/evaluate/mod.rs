@@ -89,6 +89,8 @@ pub struct Evaluation {
     pub sizes: (usize, usize, usize),
     /// Checks that the task makes beside the metrics, as (what, how many, of how many).
     pub checks: Vec<(String, usize, usize)>,
+    /// Figures beside the metrics.
+    pub figures: Vec<(String, f64)>,
 }
 
 /// The hyperparameters of an algorithm, without the enum's name around them.
@@ -158,12 +160,16 @@ impl Evaluation {
                 row.epoch_seconds = row.epoch_seconds.zip(added.epoch_seconds).map(|(a, b)| a + b);
                 row.evaluate_seconds += added.evaluate_seconds;
             }
+            for (figure, added) in pooled.figures.iter_mut().zip(part.figures) {
+                figure.1 += added.1;
+            }
             for (check, added) in pooled.checks.iter_mut().zip(part.checks) {
                 check.1 += added.1;
                 check.2 += added.2;
             }
             pooled.sizes = part.sizes;
         }
+        pooled.figures.iter_mut().for_each(|figure| figure.1 /= count);
         for row in &mut pooled.rows {
             let measured = &mut row.measured;
             for figure in
@@ -235,6 +241,9 @@ impl Evaluation {
         }
         for (what, good, all) in &self.checks {
             text += &format!("  {what}: {} of {}\n", count(*good as u64), count(*all as u64));
+        }
+        for (what, figure) in &self.figures {
+            text += &format!("  {what}: {}\n", short(*figure));
         }
         let (users, items, interactions) = self.sizes;
         text += &format!(
@@ -313,6 +322,7 @@ impl Evaluation {
             .into_iter()
             .map(|(name, mean, (low, high))| json!({"against": name, "metric": self.metric, "mean": mean, "interval_95": [low, high]}))
             .collect();
+        value["figures"] = self.figures.iter().map(|(what, figure)| json!({"what": what, "value": figure})).collect();
         value["checks"] = self.checks.iter().map(|(what, good, all)| json!({"what": what, "good": good, "all": all})).collect();
         value
     }

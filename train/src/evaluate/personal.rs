@@ -206,5 +206,5 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
         }
     }
     let sizes = (interactions.users(), population.candidates, interactions.nnz());
-    Ok(Evaluation { headline, metric: "ndcg", rows, sizes, checks })
+    Ok(Evaluation { headline, metric: "ndcg", rows, sizes, checks, figures: Vec::new() })
 }

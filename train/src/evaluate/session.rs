@@ -6,7 +6,9 @@ use crate::report::count;
 use crate::settings::{Algorithm, Settings};
 use aisle_data::{NONE, Prefix, Sessions};
 use aisle_models::metrics::{Measured, Population};
-use aisle_models::{Again, Bitmap, Bundle, Eligible, Fit, ForSession, Found, History, ItemItemModel, Personal, Recommend, Scaling, Scored, Training};
+use aisle_models::{
+    Again, Bitmap, Bundle, Eligible, Fit, ForSession, Found, History, ItemItemModel, Personal, Recommend, Scaling, Scored, Training,
+};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
 use serde_json::Value;
@@ -22,7 +24,13 @@ struct Next {
 /// Session: for each click of a held-out visit but the first, given those before it, the item is asked for among all trained items. Clicks
 /// on items that training never saw are passed over; such targets count as missed. The last click may come again, as in published figures. `prefixes` are questions that were cut beforehand, else
 /// they are cut from the test part. The server's own answers are measured; HR@k is hit_rate.
-pub fn session(parts: &Parts, prefixes: Option<&[Prefix]>, settings: &Settings, asked: &[Algorithm], k: usize) -> Result<Evaluation> {
+pub fn session(
+    parts: &Parts,
+    prefixes: Option<&[Prefix]>,
+    settings: &Settings,
+    asked: &[Algorithm],
+    k: usize,
+) -> Result<Evaluation> {
     let progress = Progress::of(settings.device, None);
     let began = Instant::now();
     let bundle = Bundle::fit(&parts.train, &settings.data(), settings.hyperparameters(), &progress)?;
@@ -49,7 +57,9 @@ pub fn session(parts: &Parts, prefixes: Option<&[Prefix]>, settings: &Settings, 
         }
     }
     if questions.is_empty() {
-        bail!("no visit of the test part holds two clicks: it needs session_id, or user_id and timestamps, or the columns prefix and target_item_id");
+        bail!(
+            "no visit of the test part holds two clicks: it needs session_id, or user_id and timestamps, or the columns prefix and target_item_id"
+        );
     }
     let log = parts.train.log.with_min_users(settings.clean.min_users_per_item);
     let sessions = aisle_data::Orders::of(&log);
@@ -72,10 +82,19 @@ pub fn session(parts: &Parts, prefixes: Option<&[Prefix]>, settings: &Settings, 
             .collect();
         let evaluate_seconds = began.elapsed().as_secs_f64();
         let measured = Measured::of(&answers, &relevant, k, population).grouped(groups.clone());
-        rows.push(Row { name: name.into(), params, measured, slices: Vec::new(), fit_seconds, epoch_seconds: None, evaluate_seconds });
+        rows.push(Row {
+            name: name.into(),
+            params,
+            measured,
+            slices: Vec::new(),
+            fit_seconds,
+            epoch_seconds: None,
+            evaluate_seconds,
+        });
     };
     run("session-knn", serde_json::to_value(&settings.session)?, fit_seconds, &|question, found| {
-        let answer = bundle.for_session(&ForSession { clicks: question.clicks.clone(), k, again: Again::Anything, ..ForSession::default() });
+        let answer =
+            bundle.for_session(&ForSession { clicks: question.clicks.clone(), k, again: Again::Anything, ..ForSession::default() });
         found.items.extend(answer.items.iter().map(|ranked| Scored { item: ranked.item, score: ranked.score }));
     });
     let training = Training { log: &log, interactions: &by_session, orders: &sessions, catalog: &bundle.catalog, users: &[] };
@@ -108,5 +127,5 @@ pub fn session(parts: &Parts, prefixes: Option<&[Prefix]>, settings: &Settings, 
         count(bundle.session_model().sessions() as u64),
     );
     let sizes = (sessions.len(), population.candidates, by_session.nnz());
-    Ok(Evaluation { headline, metric: "mrr", rows, sizes, checks: Vec::new() })
+    Ok(Evaluation { headline, metric: "mrr", rows, sizes, checks: Vec::new(), figures: Vec::new() })
 }
