@@ -49,6 +49,8 @@ pub enum Rung {
     Upsell,
     /// Visits like this one.
     Session,
+    /// What the shopper had before.
+    BuyAgain,
     /// Best sellers.
     Popular,
 }
@@ -62,6 +64,7 @@ impl Rung {
             Rung::CrossSell => "cross-sell",
             Rung::Upsell => "upsell",
             Rung::Session => "session",
+            Rung::BuyAgain => "buy-again",
             Rung::Popular => "popular",
         }
     }
@@ -93,6 +96,15 @@ pub enum Reason {
     },
     /// Shoppers of the anchor later chose it.
     SteppedUp(SteppedUp),
+    /// The shopper bought it before, and usually buys it again by a certain day.
+    Due {
+        /// Orders that held it.
+        orders: u32,
+        /// Days since the last of them.
+        days: u32,
+        /// Days from now; below zero = overdue.
+        due_in: i32,
+    },
     /// It is in visits like this one.
     InVisits {
         /// How many of the nearest visits hold it; 0 = too few to tell.
@@ -196,6 +208,21 @@ pub struct ForSession {
     pub again: Again,
     /// There is no time for more than best sellers.
     pub hurry: bool,
+}
+
+/// A question for what a shopper may buy again.
+#[derive(Clone, Debug, Default)]
+pub struct ForAgain {
+    /// The shopper's row, if known.
+    pub user: Option<u32>,
+    /// How many items.
+    pub k: usize,
+    /// The gate.
+    pub filter: ItemFilter,
+    /// The moment, in days since 1970; `None` = the end of the log.
+    pub now: Option<f32>,
+    /// Days that probabilities are asked for; `None` = the model's.
+    pub days: Option<f32>,
 }
 
 /// A question for a cart.
@@ -320,6 +347,24 @@ impl Bundle {
             climb.asked = Rung::Session;
         }
         climb.fill_popular(if ask.clicks.is_empty() { "no known item was clicked" } else { "too few visits are like this one" })
+    }
+
+    /// What a shopper may buy again, by the probability that they do; of what they had and nothing else, so the answer may be empty. One rung.
+    pub fn buy_again(&self, ask: &ForAgain) -> Answer {
+        let gate = Gate::new(self, &ask.filter, ask.filter.exclude.clone());
+        let eligible = gate.eligible(&gate.allowed);
+        let days = ask.days.unwrap_or_else(|| self.buy_again_model().horizon());
+        let mut due = ask.user.map(|user| self.due(user, ask.now, days)).unwrap_or_default();
+        due.retain(|due| eligible.contains(due.item));
+        let count = due.len();
+        let mut top = TopK::new(ask.k);
+        due.iter().for_each(|due| top.offer(due.item, due.probability));
+        let items = top.into_sorted().into_iter().filter_map(|Scored { item, score }| {
+            let due = due.binary_search_by_key(&item, |due| due.item).ok().map(|at| due[at])?;
+            let reason = Reason::Due { orders: due.orders, days: due.since as u32, due_in: due.due_in as i32 };
+            Some(Ranked { item, score, source: Rung::BuyAgain, reasons: vec![reason] })
+        });
+        Answer { items: items.collect(), eligible: count, rung: Rung::BuyAgain, fallback: None }
     }
 
     /// Items like one item. Ladder: the personal model's similarity → popular.
@@ -617,6 +662,15 @@ impl Reason {
             Reason::SteppedUp(SteppedUp { item, shoppers: 0, .. }) => format!("a step up from {}", name(*item)),
             Reason::SteppedUp(SteppedUp { item, shoppers, .. }) => {
                 format!("{shoppers} shoppers of {} went on to this", name(*item))
+            }
+            Reason::Due { orders, days, due_in } => {
+                let often = if *orders == 1 { "once".to_string() } else { format!("{orders} times") };
+                let due = match due_in {
+                    i32::MIN..=-1 => format!("due {} days ago", -due_in),
+                    0 => "due today".to_string(),
+                    _ => format!("due in {due_in} days"),
+                };
+                format!("bought {often}, last {days} days ago, {due}")
             }
             Reason::InVisits { visits: 0 } => "in visits like this one".to_string(),
             Reason::InVisits { visits } => format!("in {visits} visits like this one"),

@@ -1,7 +1,8 @@
 //! One immutable exported version: everything an answer needs, written once, verified at every load.
 
-use crate::answer::{Answer, ForCart, ForItem, ForSession, ForUser};
+use crate::answer::{Answer, ForAgain, ForCart, ForItem, ForSession, ForUser};
 use crate::bitmap::Bitmap;
+use crate::buy_again::{self, BuyAgainModel};
 use crate::complements::ComplementsModel;
 use crate::cross_sell::{self, CrossSellModel, Groups};
 use crate::facets::Facets;
@@ -62,6 +63,7 @@ pub struct Bundle {
     habits: Habits,
     upsell: UpsellModel,
     session: SessionModel,
+    buy_again: BuyAgainModel,
     history: UserRows,
     history_values: Array<f32>,
     bought: UserRows,
@@ -91,24 +93,26 @@ impl Bundle {
             Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog, users: &data.user_attributes };
         // The manifest holds what was fitted, not what was left to choose.
         let parameters = Hyperparameters { personal: parameters.personal.resolved(&training, watch)?, ..parameters };
-        let (weigh_carts, weigh_steps) = (parameters.cross_sell.learn_days > 0.0, parameters.upsell.learn_days > 0.0);
-        let days = parameters.cross_sell.learn_days.max(parameters.upsell.learn_days);
-        let (carts, steps) = match cut(&log, days) {
-            None => (None, None),
+        let days = [parameters.cross_sell.learn_days, parameters.upsell.learn_days, parameters.buy_again.learn_days];
+        let [carts, steps, reorders] = days.map(|days| days > 0.0);
+        let (carts, steps, reorders) = match cut(&log, days.into_iter().fold(0.0, f32::max)) {
+            None => (None, None, None),
             Some((earlier, later)) => {
                 let interactions = Interactions::of(&earlier);
                 let orders = Orders::of(&earlier);
                 let earlier = Training { log: &earlier, interactions: &interactions, orders: &orders, ..training };
                 let past = Self::of(data, config, &earlier, parameters.clone(), watch)?;
                 let later = Orders::of(&later);
-                let carts = if weigh_carts { cross_sell::learn(&past, &later, watch) } else { None };
-                let steps = if weigh_steps { upsell::learn(&past, &later) } else { None };
-                (carts, steps)
+                let carts = if carts { cross_sell::learn(&past, &later, watch) } else { None };
+                let steps = if steps { upsell::learn(&past, &later) } else { None };
+                let reorders = if reorders { buy_again::learn(&past, &later) } else { None };
+                (carts, steps, reorders)
             }
         };
         let mut bundle = Self::of(data, config, &training, parameters, watch)?;
         bundle.cross_sell = bundle.cross_sell.with_weights(carts);
         bundle.upsell = bundle.upsell.with_weights(steps);
+        bundle.buy_again = bundle.buy_again.with_weights(reorders);
         Ok(bundle)
     }
 
@@ -126,6 +130,8 @@ impl Bundle {
         let complements = parameters.cross_sell.fit(training, watch)?;
         let upsell = parameters.upsell.fit(training, watch)?;
         let session = parameters.session.fit(training, watch)?;
+        parameters.buy_again.validate()?;
+        let buy_again = BuyAgainModel::new(parameters.buy_again.clone());
 
         let span = log.span();
         let counts = Counts {
@@ -188,6 +194,7 @@ impl Bundle {
             habits: Habits::of(orders, log.users.len()),
             upsell,
             session,
+            buy_again,
             history: UserRows {
                 offsets: by_user.offsets.iter().map(|&at| at as u64).collect::<Vec<_>>().into(),
                 items: by_user.indices.into(),
@@ -237,6 +244,7 @@ impl Bundle {
         tensors.extend(self.habits.tensors());
         tensors.extend(self.upsell.tensors());
         tensors.extend(self.session.tensors());
+        tensors.extend(self.buy_again.tensors());
         tensors.push(Tensor::u64("history.offsets", &self.history.offsets));
         tensors.push(Tensor::u32("history.items", &self.history.items));
         tensors.push(Tensor::f32("history.values", &[self.history_values.len()], &self.history_values));
@@ -348,6 +356,7 @@ impl Bundle {
         let habits = Habits::load(users.len(), rows, &mut weights)?;
         let upsell = UpsellModel::load(parameters.upsell.clone(), rows, &mut weights)?;
         let session = SessionModel::load(&parameters.session, rows, &mut weights)?;
+        let buy_again = BuyAgainModel::load(parameters.buy_again.clone(), &mut weights)?;
         let (history, entries) = weights.offsets("history.offsets", users.len())?;
         let history = UserRows { offsets: history, items: weights.rows("history.items", entries, rows)? };
         let history_values = weights.reals("history.values", entries)?;
@@ -368,6 +377,7 @@ impl Bundle {
             habits,
             upsell,
             session,
+            buy_again,
             history,
             history_values,
             bought,
@@ -420,12 +430,14 @@ impl Bundle {
         let sellers: Vec<u32> = self.trained.iter().collect();
         let items: Vec<u32> = spread(sellers.len()).map(|at| sellers[at as usize]).collect();
         let of_items = |task: &'static str| items.iter().map(move |&item| (task, vec![self.items.id(item).to_string()]));
+        let reorders = spread(self.users.len()).map(|user| ("buy-again", vec![self.users.id(user).to_string()]));
         let carts = items.chunks(2).map(|cart| ("cross-sell", cart.iter().map(|&item| self.items.id(item).to_string()).collect()));
         users
             .chain(of_items("similar"))
             .chain(carts)
             .chain(of_items("upsell"))
             .chain(of_items("session"))
+            .chain(reorders)
             .map(|(task, ids)| Golden { task: task.into(), expect: self.ask(task, &ids, 10), ids })
             .collect()
     }
@@ -437,6 +449,10 @@ impl Bundle {
             "personal" => {
                 let user = ids.first().and_then(|id| self.users.get(id));
                 Some(self.for_user(&ForUser { user, k, exclude_bought: true, ..ForUser::default() }))
+            }
+            "buy-again" => {
+                let user = ids.first().and_then(|id| self.users.get(id));
+                Some(self.buy_again(&ForAgain { user, k, ..ForAgain::default() }))
             }
             "similar" => first.map(|item| self.similar(&ForItem { item, k, ..ForItem::default() })),
             "cross-sell" => Some(self.cross_sell(&ForCart { cart: rows, k, ..ForCart::default() })),
@@ -504,6 +520,11 @@ impl Bundle {
     /// Visits.
     pub fn session_model(&self) -> &SessionModel {
         &self.session
+    }
+
+    /// Reorders.
+    pub fn buy_again_model(&self) -> &BuyAgainModel {
+        &self.buy_again
     }
 
     /// Prices and stock as the next answer sees them.

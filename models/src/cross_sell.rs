@@ -269,6 +269,16 @@ impl CrossSellModel {
         self.numbers.recent[item as usize]
     }
 
+    /// Usual days between a shopper's purchases of an item.
+    pub(crate) fn gap(&self, item: u32) -> f32 {
+        self.numbers.gap[item as usize]
+    }
+
+    /// Share of an item's shoppers who came back for it.
+    pub(crate) fn returning(&self, item: u32) -> f32 {
+        self.numbers.returning[item as usize]
+    }
+
     fn weights(&self, asker: Asker) -> &[f32] {
         &self.weights[asker as usize * WIDTH..][..WIDTH]
     }

@@ -14,6 +14,7 @@ mod basis;
 mod bitmap;
 mod blend;
 mod bundle;
+mod buy_again;
 mod complements;
 mod contrast;
 mod cross_sell;
@@ -54,11 +55,12 @@ mod weights;
 
 pub use als::{Als, AlsModel, Scaling};
 pub use answer::{
-    Again, Answer, AttributeDelta, ForCart, ForItem, ForSession, ForUser, ItemFilter, Ranked, Reason, Rung, SteppedUp,
+    Again, Answer, AttributeDelta, ForCart, ForAgain, ForItem, ForSession, ForUser, ItemFilter, Ranked, Reason, Rung, SteppedUp,
 };
 pub use bitmap::Bitmap;
 pub use blend::{Blend, BlendModel};
 pub use bundle::Bundle;
+pub use buy_again::{BuyAgain, BuyAgainModel, Due};
 pub use complements::{Complements, ComplementsModel, Together};
 pub use cross_sell::CrossSellModel;
 pub use device::Device;

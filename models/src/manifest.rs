@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::als::{Als, AlsModel};
 use crate::blend::Blend;
+use crate::buy_again::BuyAgain;
 use crate::complements::Complements;
 use crate::ease::Ease;
 use crate::item_item::ItemItemModel;
@@ -130,6 +131,8 @@ pub struct Hyperparameters {
     pub upsell: Upsell,
     /// Visits.
     pub session: SessionKnn,
+    /// Reorders.
+    pub buy_again: BuyAgain,
 }
 
 /// How much there is of what.

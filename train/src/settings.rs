@@ -2,7 +2,7 @@
 
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
-    Als, Blend, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal, Popular,
+    Als, Blend, BuyAgain, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal, Popular,
     SessionKnn, TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
@@ -115,6 +115,8 @@ pub struct Settings {
     pub upsell: Upsell,
     /// `[session]`.
     pub session: SessionKnn,
+    /// `[buy-again]`.
+    pub buy_again: BuyAgain,
     /// File, environment and flags as one table, before defaults.
     #[serde(skip)]
     pub source: Table,
@@ -207,6 +209,7 @@ impl Settings {
             cross_sell: self.cross_sell.clone(),
             upsell: self.upsell.clone(),
             session: self.session.clone(),
+            buy_again: self.buy_again.clone(),
         }
     }
 

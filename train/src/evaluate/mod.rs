@@ -2,6 +2,7 @@
 //!
 //! Full catalogue, no sampled negatives. Each task is a file, and its function's doc states the protocol.
 
+mod buy_again;
 mod cross_sell;
 mod html;
 mod personal;
@@ -9,6 +10,7 @@ mod session;
 mod slices;
 mod upsell;
 
+pub use buy_again::buy_again;
 pub use cross_sell::{Ask, Lines, Targets, cross_sell};
 pub use personal::{AskPersonal, personal, personal_alone};
 pub use session::session;
@@ -34,6 +36,8 @@ pub enum Task {
     Upsell,
     /// The next click of a visit.
     Session,
+    /// What a shopper buys again.
+    BuyAgain,
 }
 
 /// Past and future.

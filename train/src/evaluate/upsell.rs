@@ -159,7 +159,7 @@ pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation
 const SIMILAR_BAND: f32 = 2.0;
 
 /// Expected calibration error over ten bins of equal size, the mean probability, and the share that came true.
-fn calibration(mut chances: Vec<(f64, bool)>) -> (f64, f64, f64) {
+pub(super) fn calibration(mut chances: Vec<(f64, bool)>) -> (f64, f64, f64) {
     chances.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mean = |part: &[(f64, bool)]| {
         let count = part.len().max(1) as f64;
