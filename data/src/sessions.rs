@@ -27,7 +27,9 @@ impl Sessions {
             return Self { offsets: vec![0], ..Self::default() };
         }
         let position = |event: usize| log.position.get(event).copied().unwrap_or(0);
-        let mut events: Vec<(u32, i64, u32, u32)> = (0..log.len())
+        // (session or user, time, position, event).
+        type Touch = (u32, i64, u32, u32);
+        let mut events: Vec<Touch> = (0..log.len())
             .filter(|&event| log.type_of(event).role != EventRole::Return)
             .map(|event| {
                 let group = if named { log.order_of(event) } else { log.user_of(event) };
@@ -36,8 +38,8 @@ impl Sessions {
             .filter(|&(group, ..)| group != NONE)
             .collect();
         events.sort_unstable();
-        let together = |a: &(u32, i64, u32, u32), b: &(u32, i64, u32, u32)| a.0 == b.0 && (named || b.1 - a.1 <= PAUSE_MS);
-        let mut visits: Vec<(i64, &[(u32, i64, u32, u32)])> = events
+        let together = |a: &Touch, b: &Touch| a.0 == b.0 && (named || b.1 - a.1 <= PAUSE_MS);
+        let mut visits: Vec<(i64, &[Touch])> = events
             .chunk_by(together)
             .map(|visit| {
                 let last = visit[visit.len() - 1];
@@ -84,7 +86,7 @@ mod tests {
     #[test]
     fn pauses_end_a_visit_and_the_latest_comes_last() {
         let minute = 60_000;
-        let sessions = Sessions::of(&log(Vec::new(), vec![0, 5, 100, 1, 2, 3].iter().map(|at| at * minute).collect(), Vec::new()));
+        let sessions = Sessions::of(&log(Vec::new(), [0, 5, 100, 1, 2, 3].iter().map(|at| at * minute).collect(), Vec::new()));
         let found: Vec<&[u32]> = (0..sessions.len()).map(|at| sessions.session(at)).collect();
         assert_eq!(found, [&[7, 8, 7][..], &[5, 6], &[6]]);
     }

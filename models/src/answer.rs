@@ -645,6 +645,15 @@ impl<'a> Climb<'a> {
     }
 }
 
+/// Days as a shopper would say them.
+fn ago(days: u32) -> String {
+    match days {
+        0 => "today".into(),
+        1 => "yesterday".into(),
+        _ => format!("{days} days ago"),
+    }
+}
+
 impl Reason {
     /// A sentence for a shopper.
     pub fn words(&self, bundle: &Bundle) -> String {
@@ -657,20 +666,21 @@ impl Reason {
                     if pair.lift >= 1.5 { format!(", {:.0} times more often than by chance", pair.lift) } else { String::new() };
                 format!("bought together with {} in {} orders{often}", name(pair.item), pair.orders)
             }
-            Reason::BoughtBefore { orders: 1, days } => format!("bought before, {days} days ago"),
-            Reason::BoughtBefore { orders, days } => format!("bought {orders} times, last {days} days ago"),
+            Reason::BoughtBefore { orders: 1, days } => format!("bought before, {}", ago(*days)),
+            Reason::BoughtBefore { orders, days } => format!("bought {orders} times, last {}", ago(*days)),
             Reason::SteppedUp(SteppedUp { item, shoppers: 0, .. }) => format!("a step up from {}", name(*item)),
             Reason::SteppedUp(SteppedUp { item, shoppers, .. }) => {
                 format!("{shoppers} shoppers of {} went on to this", name(*item))
             }
             Reason::Due { orders, days, due_in } => {
-                let often = if *orders == 1 { "once".to_string() } else { format!("{orders} times") };
+                let often = if *orders == 1 { "once".to_string() } else { format!("{orders} times, last") };
                 let due = match due_in {
-                    i32::MIN..=-1 => format!("due {} days ago", -due_in),
+                    i32::MIN..=-1 => format!("was due {}", ago(due_in.unsigned_abs())),
                     0 => "due today".to_string(),
+                    1 => "due tomorrow".to_string(),
                     _ => format!("due in {due_in} days"),
                 };
-                format!("bought {often}, last {days} days ago, {due}")
+                format!("bought {often} {}, {due}", ago(*days))
             }
             Reason::InVisits { visits: 0 } => "in visits like this one".to_string(),
             Reason::InVisits { visits } => format!("in {visits} visits like this one"),

@@ -4,6 +4,7 @@
 //! item's own interval: the shopper's where they bought it twice or more, else that of those who did. A Weibull hazard is the special
 //! case that uses the last alone. Learned on the last weeks of the log; probabilities hold over as many days.
 
+use crate::Result;
 use crate::bundle::Bundle;
 use crate::cross_sell::{ByGroup, since};
 use crate::habits::{Habit, Past, day};
@@ -11,7 +12,6 @@ use crate::kernels::dot;
 use crate::logit::Choices;
 use crate::recommend::hyperparameter;
 use crate::weights::{Array, Tensor, Weights};
-use crate::Result;
 use aisle_data::{NONE, Orders, mix};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -178,7 +178,8 @@ pub(crate) fn learn(past: &Bundle, later: &Orders) -> Option<Vec<f32>> {
             let known = past.habits().past(user, &[], now);
             let by_group = ByGroup::of(&known, past.groups());
             let drawn = |habit: &&Habit| mix(u64::from(user) << 32 | u64::from(habit.item)).is_multiple_of(keep);
-            let example = |habit: &Habit| (past.reorder_features(habit, &known, &by_group), again.binary_search(&habit.item).is_ok());
+            let example =
+                |habit: &Habit| (past.reorder_features(habit, &known, &by_group), again.binary_search(&habit.item).is_ok());
             known.habits.iter().filter(drawn).map(example).collect::<Vec<_>>()
         })
         .collect();

@@ -55,7 +55,7 @@ mod weights;
 
 pub use als::{Als, AlsModel, Scaling};
 pub use answer::{
-    Again, Answer, AttributeDelta, ForCart, ForAgain, ForItem, ForSession, ForUser, ItemFilter, Ranked, Reason, Rung, SteppedUp,
+    Again, Answer, AttributeDelta, ForAgain, ForCart, ForItem, ForSession, ForUser, ItemFilter, Ranked, Reason, Rung, SteppedUp,
 };
 pub use bitmap::Bitmap;
 pub use blend::{Blend, BlendModel};

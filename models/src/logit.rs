@@ -161,9 +161,9 @@ impl Choices {
         drop(scaled);
         let mut means = vec![0f32; self.len() * width];
         means.par_chunks_mut(width).zip(self.ends.par_windows(2)).for_each(|(mean, set)| {
-            for row in set[0]..set[1] {
-                let values = &self.values[row * width..][..width];
-                mean.iter_mut().zip(values).for_each(|(mean, &value)| *mean += odds[row] * value);
+            let rows = self.values[set[0] * width..set[1] * width].chunks(width);
+            for (values, odds) in rows.zip(&odds[set[0]..set[1]]) {
+                mean.iter_mut().zip(values).for_each(|(mean, &value)| *mean += odds * value);
             }
         });
         let between = dense::gram(&means, width);

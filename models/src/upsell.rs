@@ -321,6 +321,9 @@ impl Bundle {
     }
 }
 
+/// A shopper, an item of theirs, and what they stepped up to from it.
+type Stay = (u32, u32, Option<u32>);
+
 /// Learns the weights from what shoppers of `past` ordered later.
 pub(crate) fn learn(past: &Bundle, later: &Orders) -> Option<Vec<f32>> {
     let mut ordered: BTreeMap<u32, Vec<(i64, u32)>> = BTreeMap::new();
@@ -331,40 +334,39 @@ pub(crate) fn learn(past: &Bundle, later: &Orders) -> Option<Vec<f32>> {
     }
     let price = |item: u32| past.catalog.price[item as usize];
     // Of each shopper who came back, each category they knew: what they stepped up to first, or nothing.
-    let sets: Vec<(u32, u32, Option<u32>)> = ordered
+    let sets: Vec<Stay> = ordered
         .par_iter()
         .flat_map_iter(|(&user, lines)| {
             let known = past.habits().past(user, &[], None);
             let anchors = past.step_anchors(&known);
             let mut lines = lines.clone();
             lines.sort_unstable();
-            anchors.into_iter().filter_map(move |from| {
+            anchors.into_iter().map(move |from| {
                 let code = past.groups().path_of(from);
                 let step = lines
                     .iter()
                     .map(|line| line.1)
                     .find(|&item| past.groups().path_of(item) == code && known.of(item).is_none() && past.is_dearer(from, item));
-                Some((user, from, step))
+                (user, from, step)
             })
         })
         .collect();
     let mut random = SplitMix(42);
     let mut draw = |wanted: bool| {
-        let mut drawn: Vec<(u64, (u32, u32, Option<u32>))> =
+        let mut drawn: Vec<(u64, Stay)> =
             sets.iter().filter(|set| set.2.is_some() == wanted).map(|&set| (random.draw(), set)).collect();
         drawn.sort_unstable();
         let all = drawn.len();
         drawn.truncate(SETS);
         (drawn, all)
     };
-    let (steps, _) = draw(true);
+    let (steps, all_steps) = draw(true);
     let (stays, all_stays) = draw(false);
     if steps.len() < 50 || stays.is_empty() {
         return None;
     }
-    // Steps are not thinned out by more than their own number; those who stayed are, and count for more.
-    let step_share = steps.len() as f64 / sets.iter().filter(|set| set.2.is_some()).count() as f64;
-    let rate = stays.len() as f64 / all_stays as f64 / step_share;
+    // Steps are rarer than stays, and thinned out less: what that does to the odds of a step is taken back below.
+    let rate = (stays.len() as f64 / all_stays as f64) / (steps.len() as f64 / all_steps as f64);
     let now = (past.habits().end() > 0.0).then(|| day(begin));
     let mut weights = unlearned();
     for (known, weights) in [true, false].into_iter().zip(weights.chunks_mut(FEATURES)) {

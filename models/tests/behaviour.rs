@@ -3,9 +3,9 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, ReadReport};
 use aisle_models::{
-    Als, Bitmap, Blend, Bundle, Complements, Ease, Eligible, Fit, ForCart, ForItem, ForUser, Found, History, Hyperparameters,
-    ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure, ModelError, Personal, Popular, Recommend, Registry,
-    Rung, Scaling, Training, TwoTower, Upsell,
+    Again, Als, Bitmap, Blend, Bundle, BuyAgain, Complements, Ease, Eligible, Fit, ForAgain, ForCart, ForItem, ForSession, ForUser,
+    Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure, ModelError, Personal,
+    Popular, Recommend, Registry, Rung, Scaling, SessionKnn, Training, TwoTower, Upsell,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -379,7 +379,14 @@ fn shop() -> Dataset {
 }
 
 fn parameters(personal: Personal) -> Hyperparameters {
-    Hyperparameters { personal, popular: Popular::default(), cross_sell: Complements::default(), upsell: Upsell::default() }
+    Hyperparameters {
+        personal,
+        popular: Popular::default(),
+        cross_sell: Complements::default(),
+        upsell: Upsell::default(),
+        session: SessionKnn::default(),
+        buy_again: BuyAgain::default(),
+    }
 }
 
 fn bundle(personal: Personal) -> Bundle {
@@ -412,7 +419,17 @@ fn a_version_comes_back_as_it_went() {
             let ask = ForUser { user: Some(user), k: 9, exclude_bought: true, ..ForUser::default() };
             assert_eq!(loaded.for_user(&ask), made.for_user(&ask));
         }
+        for user in 0..40 {
+            let cart = ForCart { cart: vec![3, 12], user: Some(user), k: 9, ..ForCart::default() };
+            assert_eq!(loaded.cross_sell(&cart), made.cross_sell(&cart));
+            let again = ForAgain { user: Some(user), k: 9, ..ForAgain::default() };
+            assert_eq!(loaded.buy_again(&again), made.buy_again(&again));
+            let step = ForItem { item: user % 20, user: Some(user), k: 9, ..ForItem::default() };
+            assert_eq!(loaded.upsell(&step), made.upsell(&step));
+        }
         for item in 0..20 {
+            let visit = ForSession { clicks: vec![item, 0], k: 9, ..ForSession::default() };
+            assert_eq!(loaded.for_session(&visit), made.for_session(&visit));
             let ask = ForItem { item, k: 9, ..ForItem::default() };
             assert_eq!(loaded.upsell(&ask), made.upsell(&ask));
             assert_eq!(loaded.similar(&ask), made.similar(&ask));
@@ -463,7 +480,7 @@ proptest! {
     #[test]
     fn nothing_passes_the_gate_that_should_not(
         filter in filter(), k in 0usize..30, user in prop::option::of(0u32..40), bought in any::<bool>(),
-        item in 0u32..22, cart in prop::collection::vec(0u32..22, 0..4), (same, hurry) in any::<(bool, bool)>(),
+        item in 0u32..22, cart in prop::collection::vec(0u32..22, 0..4), (same, hurry, known) in any::<(bool, bool, bool)>(),
     ) {
         let made = bundle(Personal::Als(als()));
         let catalog = &made.catalog;
@@ -499,24 +516,50 @@ proptest! {
         let owned = |other: u32| bought && (other == item || user.is_some_and(|user| made.bought(user).contains(&other)));
         check(&made.for_user(&ask), everything().filter(|&other| !owned(other)).collect(), "for user")?;
 
-        let ask = ForItem { item, k, filter: filter.clone(), band: None, hurry };
+        let asker = user.filter(|_| known);
+        let now = known.then_some(2.0);
+        let ask = ForItem { item, k, filter: filter.clone(), band: None, user: asker, now, hurry };
         check(&made.similar(&ask), everything().filter(|&other| other != item).collect(), "similar")?;
 
         let category = |item: u32| catalog.category.get(item).unwrap();
         let ratio = |other: u32| catalog.price[other as usize] / catalog.price[item as usize];
-        let dearer = |other: u32| other != item && ratio(other) >= 1.05 && ratio(other) <= 2.0;
+        let dearer = |other: u32| other != item && ratio(other) >= 1.05 && ratio(other) <= 4.0;
         let leaf: Vec<u32> = everything().filter(|&other| dearer(other) && category(other) == category(item)).collect();
         let top = |item: u32| category(item).split(" > ").next().unwrap().to_string();
         let wide: Vec<u32> = everything().filter(|&other| dearer(other) && top(other) == top(item)).collect();
         check(&made.upsell(&ask), if leaf.is_empty() { wide } else { leaf }, "upsell")?;
 
-        let ask = ForCart { cart: cart.clone(), k, filter: filter.clone(), same_category: same, hurry };
+        let ask = ForCart {
+            cart: cart.clone(),
+            k,
+            filter: filter.clone(),
+            same_category: same,
+            user: asker,
+            now,
+            exclude_bought: bought,
+            hurry,
+        };
         let answer = made.cross_sell(&ask);
-        prop_assert!(answer.items.iter().all(|ranked| !cart.contains(&ranked.item) && passes(ranked.item)));
+        let owned = |item: u32| bought && asker.is_some_and(|user| made.bought(user).contains(&item));
+        let proper = |item: u32| !cart.contains(&item) && passes(item) && !owned(item);
+        prop_assert!(answer.items.iter().all(|ranked| proper(ranked.item)));
         if !same {
-            let other = |item: u32| cart.iter().all(|&held| category(held) != category(item));
+            let other = |item: u32| !owned(item) && cart.iter().all(|&held| category(held) != category(item));
             check(&answer, everything().filter(|&item| other(item)).collect(), "cross-sell")?;
         }
+
+        let again = [Again::Anything, Again::Earlier, Again::Nothing][k % 3];
+        let ask = ForSession { clicks: cart.clone(), k, filter: filter.clone(), again, hurry };
+        let left_out = |item: u32| match again {
+            Again::Anything => false,
+            Again::Earlier => cart.last() == Some(&item),
+            Again::Nothing => cart.contains(&item),
+        };
+        check(&made.for_session(&ask), everything().filter(|&item| !left_out(item)).collect(), "session")?;
+
+        let ask = ForAgain { user, k, filter: filter.clone(), now, days: None };
+        let had = |item: u32| user.is_some_and(|user| made.bought(user).contains(&item));
+        check(&made.buy_again(&ask), everything().filter(|&item| had(item)).collect(), "buy again")?;
 
         let given: Vec<u32> = (0..22).filter(|item| item % 3 == 0).collect();
         let ask = ForUser { user, k, filter: filter.clone(), ..ForUser::default() };

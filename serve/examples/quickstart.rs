@@ -5,9 +5,12 @@
 use aisle_data::{Dataset, Inspection, Split, Tables};
 use aisle_models::Registry;
 use aisle_proto::recommendation_service_client::RecommendationServiceClient;
-use aisle_proto::{CrossSellRequest, Money, RecommendForUserRequest, RecommendResponse, SimilarItemsRequest, UpsellRequest};
+use aisle_proto::{
+    BuyAgainRequest, CrossSellRequest, Money, RecommendForSessionRequest, RecommendForUserRequest, RecommendResponse,
+    SimilarItemsRequest, UpsellRequest,
+};
 use aisle_serve::{Config, Running, shutdown};
-use aisle_train::evaluate::{self, Ask, AskPersonal, Lines, Parts};
+use aisle_train::evaluate::{self, Ask, AskPersonal, Lines, Parts, Targets};
 use aisle_train::fit::{Target, fit};
 use aisle_train::settings::Settings;
 use aisle_train::{inspect, report::seconds};
@@ -40,21 +43,13 @@ fn money(money: &Option<Money>) -> String {
 fn show(response: &RecommendResponse) {
     for item in &response.items {
         let more = item.price_delta.as_ref().map_or_else(String::new, |delta| format!(" (+{})", money(&Some(delta.clone()))));
-        let why = item.reasons.first().map_or_else(String::new, |reason| reason.text.clone());
         println!("  {}. {:<36} {:>7}{more}", item.rank, item.title, money(&item.price));
-        if !why.is_empty() {
-            println!("     {why}");
-        }
+        let mut why: Vec<String> = item.reasons.iter().map(|reason| reason.text.clone()).collect();
+        why.extend(item.attribute_deltas.iter().map(|delta| format!("{} {} → {}", delta.name, delta.from, delta.to)));
+        why.iter().for_each(|why| println!("     {why}"));
     }
-    if let Some(serving) = &response.serving {
-        let fallback =
-            if serving.fallback_reason.is_empty() { String::new() } else { format!("; filled up: {}", serving.fallback_reason) };
-        println!(
-            "  ({} of {} eligible items, version {}{fallback})",
-            response.items.len(),
-            serving.eligible_count,
-            serving.model_version
-        );
+    if let Some(serving) = response.serving.as_ref().filter(|serving| !serving.fallback_reason.is_empty()) {
+        println!("  (filled up: {})", serving.fallback_reason);
     }
 }
 
@@ -63,23 +58,35 @@ async fn ask(address: std::net::SocketAddr, title: impl Fn(&str) -> String) -> R
         RecommendationServiceClient::connect(format!("http://{address}")).await.context("connecting to our own server")?;
     let began = Instant::now();
 
-    heading(&format!("For shopper {SHOPPER}"));
-    let request = RecommendForUserRequest { user_id: SHOPPER.into(), page_size: 5, exclude_purchased: true, ..Default::default() };
+    heading(&format!("For shopper {SHOPPER}, who was here before"));
+    let request = RecommendForUserRequest { user_id: SHOPPER.into(), page_size: 3, exclude_purchased: true, ..Default::default() };
     show(client.recommend_for_user(request).await?.get_ref());
 
-    heading(&format!("Like the {}", title(T_LIGHT_HOLDER)));
-    let request = SimilarItemsRequest { item_id: T_LIGHT_HOLDER.into(), page_size: 5, ..Default::default() };
-    show(client.similar_items(request).await?.get_ref());
+    heading("What they may be running out of");
+    let request = BuyAgainRequest { user_id: SHOPPER.into(), page_size: 3, ..Default::default() };
+    show(client.buy_again(request).await?.get_ref());
 
     heading(&format!("Goes with a cart of {}", CART.map(&title).join(" and ")));
-    let request = CrossSellRequest { cart_item_ids: CART.map(String::from).to_vec(), page_size: 5, ..Default::default() };
-    show(client.cross_sell(request).await?.get_ref());
+    let request = CrossSellRequest { cart_item_ids: CART.map(String::from).to_vec(), page_size: 3, ..Default::default() };
+    show(client.cross_sell(request.clone()).await?.get_ref());
+
+    heading(&format!("The same cart, if it is that of shopper {SHOPPER}"));
+    show(client.cross_sell(CrossSellRequest { user_id: SHOPPER.into(), ..request }).await?.get_ref());
 
     heading(&format!("Better than the {}", title(CAKESTAND)));
-    let request = UpsellRequest { item_id: CAKESTAND.into(), page_size: 5, ..Default::default() };
+    let request = UpsellRequest { item_id: CAKESTAND.into(), page_size: 3, ..Default::default() };
     show(client.upsell(request).await?.get_ref());
 
-    println!("\nFour questions over gRPC, printed, in {}.", seconds(began.elapsed().as_secs_f64()));
+    heading(&format!("A stranger looked at the {}", title(T_LIGHT_HOLDER)));
+    let clicked_item_ids = vec![T_LIGHT_HOLDER.into()];
+    let request = RecommendForSessionRequest { clicked_item_ids, page_size: 3, ..Default::default() };
+    show(client.recommend_for_session(request).await?.get_ref());
+
+    heading(&format!("Like the {}", title(T_LIGHT_HOLDER)));
+    let request = SimilarItemsRequest { item_id: T_LIGHT_HOLDER.into(), page_size: 3, ..Default::default() };
+    show(client.similar_items(request).await?.get_ref());
+
+    println!("\nSeven questions over gRPC, printed, in {}.", seconds(began.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -100,7 +107,7 @@ fn main() -> Result<()> {
     let parts = Parts { train: Dataset { log: train, ..data.clone() }, test, split: "the last tenth of the events".into() };
     print!("{}", evaluate::personal(&parts, &settings, &[settings.algorithm], AskPersonal { k: 20, repeats: false })?.render());
     println!();
-    print!("{}", evaluate::cross_sell(&parts, &settings, &[], Ask { k: 10, lines: Lines::One })?.render());
+    print!("{}", evaluate::cross_sell(&parts, &settings, &[], Ask { k: 10, lines: Lines::One, targets: Targets::All })?.render());
 
     heading("Fitted on everything and published");
     let registry = tempfile::tempdir().context("a folder for the registry")?;

@@ -258,10 +258,7 @@ async fn take_rest<B: HttpBody>(body: B) {
 
 /// The name of a call as a label: what a client makes up is not one.
 fn known_rpc(name: &str) -> &'static str {
-    ["RecommendForUser", "SimilarItems", "CrossSell", "Upsell", "RankItems"]
-        .into_iter()
-        .find(|known| *known == name)
-        .unwrap_or("unknown")
+    crate::recommendation::CALLS.into_iter().find(|known| *known == name).unwrap_or("unknown")
 }
 
 /// The time that a client allows; `Err` with what was found if it cannot be read.

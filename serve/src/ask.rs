@@ -3,7 +3,9 @@
 use crate::error::ServeError;
 use aisle_models::{Bundle, ItemChange, ItemFilter};
 use aisle_proto::{Filter, HistoryItem, ItemUpdate, Money};
+use prost_types::Timestamp;
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Answers a request may ask for.
 pub const MAX_PAGE: u32 = 1000;
@@ -86,15 +88,16 @@ fn price(field: &'static str, money: &Option<Money>) -> Result<Option<f32>, Serv
     Ok(Some(money.to_price()))
 }
 
-/// The gate of a request. What the user of `without` bought is left out; ids that the version does not know go to `unknown`.
+/// The gate of a request. What the user of `without` bought is left out, and the items of `shown`; ids that the version does not know go to `unknown`.
 pub fn filter(
     bundle: &Bundle,
     filter: Option<&Filter>,
     without: Option<u32>,
+    shown: &[u32],
     unknown: &mut Vec<String>,
 ) -> Result<ItemFilter, ServeError> {
-    let bought = without.map_or(&[][..], |user| bundle.bought(user));
-    let Some(filter) = filter else { return Ok(ItemFilter { exclude: bought.to_vec(), ..ItemFilter::default() }) };
+    let bought = [without.map_or(&[][..], |user| bundle.bought(user)), shown].concat();
+    let Some(filter) = filter else { return Ok(ItemFilter { exclude: bought, ..ItemFilter::default() }) };
     check_len("filter.exclude_item_ids", filter.exclude_item_ids.len())?;
     check_len("filter.categories", filter.categories.len())?;
     check_len("filter.exclude_categories", filter.exclude_categories.len())?;
@@ -152,6 +155,24 @@ pub fn changes(
         change.price = price.or(change.price);
     }
     Ok(changes)
+}
+
+/// After so many days what a version knows of a shopper's habits is too old to count on from.
+const STALE_DAYS: f32 = 28.0;
+
+/// The moment of a request in days since 1970, as far as the version can tell what it means; `None` = the end of its log.
+pub fn moment(bundle: &Bundle, time: Option<&Timestamp>) -> Result<Option<f32>, ServeError> {
+    match time {
+        Some(time) if (0..1i64 << 40).contains(&time.seconds) => Ok(Some(aisle_models::day(time.seconds * 1000))),
+        Some(time) => Err(ServeError::Invalid {
+            field: "request_time",
+            what: format!("{} seconds since 1970: expected a moment after 1970, or none for now", time.seconds),
+        }),
+        None => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+            Ok(Some(aisle_models::day(now)).filter(|now| now - bundle.habits().end() <= STALE_DAYS))
+        }
+    }
 }
 
 /// A price band, if the request asks for one.

@@ -8,12 +8,12 @@ use crate::admission::{Entry, RECOMMENDATIONS};
 use crate::ask::{self, check_len, required};
 use crate::error::ServeError;
 use crate::live::{Chosen, Live};
-use crate::reply::{Encoded, respond};
+use crate::reply::{Encoded, page, respond};
 use crate::status::code_name;
-use aisle_models::{Answer, ForCart, ForItem, ForUser, Rung};
+use aisle_models::{Again, Answer, ForAgain, ForCart, ForItem, ForSession, ForUser, Rung};
 use aisle_proto::{
-    CrossSellRequest, ModelSelector, RankItemsRequest, RecommendForUserRequest, SimilarItemsRequest, UpsellRequest,
-    model_selector::Target,
+    BuyAgainRequest, CrossSellRequest, ModelSelector, RankItemsRequest, RecommendForSessionRequest, RecommendForUserRequest,
+    RecommendPageRequest, SimilarItemsRequest, UpsellRequest, model_selector::Target, page_slot,
 };
 use hyper::body::Incoming;
 use metrics::{counter, histogram};
@@ -53,8 +53,17 @@ trait Asks: Message + Default + Send + 'static {
     fn model(&self) -> &str;
     fn selector(&self) -> Option<&ModelSelector>;
     fn user(&self) -> &str;
-    /// The answer of one version; a cheap one in a hurry.
-    fn answer(&self, chosen: &Chosen, hurry: bool) -> Result<Encoded, ServeError>;
+    /// The answer of one version.
+    fn answer(&self, chosen: &Chosen, way: Way) -> Result<Encoded, ServeError>;
+}
+
+/// How an answer is made.
+#[derive(Clone, Copy, Default)]
+struct Way<'a> {
+    /// A cheap one.
+    hurry: bool,
+    /// Rows of items that are on the page already.
+    shown: &'a [u32],
 }
 
 impl Recommendations {
@@ -102,7 +111,9 @@ impl Recommendations {
         let chosen = self.live.choose(alias, version, request.user())?;
         let began = Instant::now();
         // A fault in one answer is an INTERNAL to its client, not the end of its connection.
-        let answer = catch_unwind(AssertUnwindSafe(|| request.answer(&chosen, entry.is_some_and(Entry::is_hurried))));
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            request.answer(&chosen, Way { hurry: entry.is_some_and(Entry::is_hurried), shown: &[] })
+        }));
         if let Some(entry) = entry {
             entry.worked(began.elapsed());
         }
@@ -119,7 +130,7 @@ fn nothing(rung: Rung) -> Answer {
 }
 
 macro_rules! asks {
-    ($request:ty, $rpc:literal, |$this:ident, $chosen:ident, $hurry:ident| $answer:block) => {
+    ($request:ty, $rpc:literal, |$this:ident, $chosen:ident, $way:ident| $answer:block) => {
         impl Asks for $request {
             const RPC: &'static str = $rpc;
 
@@ -135,7 +146,7 @@ macro_rules! asks {
                 &self.user_id
             }
 
-            fn answer(&self, $chosen: &Chosen, $hurry: bool) -> Result<Encoded, ServeError> {
+            fn answer(&self, $chosen: &Chosen, $way: Way) -> Result<Encoded, ServeError> {
                 let $this = self;
                 $answer
             }
@@ -143,7 +154,7 @@ macro_rules! asks {
     };
 }
 
-asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, hurry| {
+asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, way| {
     check_len("history", request.history.len())?;
     let bundle = &chosen.version.bundle;
     let mut unknown = Vec::new();
@@ -153,43 +164,52 @@ asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, hurry| {
         without_reasons: request.omit_reasons,
         recent: ask::history(bundle, &request.history, &mut unknown),
         k: ask::page_size(request.page_size)?,
-        filter: ask::filter(bundle, request.filter.as_ref(), None, &mut unknown)?,
+        filter: ask::filter(bundle, request.filter.as_ref(), None, way.shown, &mut unknown)?,
         exclude_bought: request.exclude_purchased,
-        hurry,
+        hurry: way.hurry,
     };
     Ok(respond(chosen, &bundle.for_user(&ask), unknown, user.is_some()))
 });
 
-asks!(SimilarItemsRequest, "SimilarItems", |request, chosen, hurry| {
+asks!(SimilarItemsRequest, "SimilarItems", |request, chosen, way| {
     required("item_id", &request.item_id)?;
     let bundle = &chosen.version.bundle;
     let k = ask::page_size(request.page_size)?;
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, [request.item_id.as_str()]);
     let without = user.filter(|_| request.exclude_purchased);
-    let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
     let answer = match known.rows.first() {
-        Some(&item) => bundle.similar(&ForItem { item, k, filter, band: None, hurry }),
+        Some(&item) => bundle.similar(&ForItem { item, k, filter, hurry: way.hurry, ..ForItem::default() }),
         None => nothing(Rung::Similar),
     };
     Ok(respond(chosen, &answer, known.unknown, user.is_some()))
 });
 
-asks!(CrossSellRequest, "CrossSell", |request, chosen, hurry| {
+asks!(CrossSellRequest, "CrossSell", |request, chosen, way| {
     check_len("cart_item_ids", request.cart_item_ids.len())?;
     let bundle = &chosen.version.bundle;
     let k = ask::page_size(request.page_size)?;
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, request.cart_item_ids.iter().map(String::as_str));
     let without = user.filter(|_| request.exclude_purchased);
-    let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
     known.rows.sort_unstable();
     known.rows.dedup();
-    let ask = ForCart { cart: known.rows, k, filter, same_category: request.include_cart_categories, hurry };
+    let ask = ForCart {
+        cart: known.rows,
+        k,
+        filter,
+        same_category: request.include_cart_categories,
+        user,
+        now: ask::moment(bundle, request.request_time.as_ref())?,
+        exclude_bought: request.exclude_purchased,
+        hurry: way.hurry,
+    };
     Ok(respond(chosen, &bundle.cross_sell(&ask), known.unknown, user.is_some()))
 });
 
-asks!(UpsellRequest, "Upsell", |request, chosen, _hurry| {
+asks!(UpsellRequest, "Upsell", |request, chosen, way| {
     required("item_id", &request.item_id)?;
     let bundle = &chosen.version.bundle;
     let k = ask::page_size(request.page_size)?;
@@ -197,15 +217,18 @@ asks!(UpsellRequest, "Upsell", |request, chosen, _hurry| {
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, [request.item_id.as_str()]);
     let without = user.filter(|_| request.exclude_purchased);
-    let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
     let answer = match known.rows.first() {
-        Some(&item) => bundle.upsell(&ForItem { item, k, filter, band, ..ForItem::default() }),
+        Some(&item) => {
+            let now = ask::moment(bundle, request.request_time.as_ref())?;
+            bundle.upsell(&ForItem { item, k, filter, band, user, now, hurry: false })
+        }
         None => nothing(Rung::Upsell),
     };
     Ok(respond(chosen, &answer, known.unknown, user.is_some()))
 });
 
-asks!(RankItemsRequest, "RankItems", |request, chosen, _hurry| {
+asks!(RankItemsRequest, "RankItems", |request, chosen, way| {
     check_len("history", request.history.len())?;
     check_len("item_ids", request.item_ids.len())?;
     let bundle = &chosen.version.bundle;
@@ -213,9 +236,86 @@ asks!(RankItemsRequest, "RankItems", |request, chosen, _hurry| {
     let mut known = ask::known(bundle, request.item_ids.iter().map(String::as_str));
     let recent = ask::history(bundle, &request.history, &mut known.unknown);
     let without = user.filter(|_| request.exclude_purchased);
-    let filter = ask::filter(bundle, request.filter.as_ref(), without, &mut known.unknown)?;
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
     let ask = ForUser { user, recent, k: known.rows.len(), filter, ..ForUser::default() };
     Ok(respond(chosen, &bundle.rank(&ask, &known.rows), known.unknown, user.is_some()))
+});
+
+asks!(RecommendForSessionRequest, "RecommendForSession", |request, chosen, way| {
+    check_len("clicked_item_ids", request.clicked_item_ids.len())?;
+    let bundle = &chosen.version.bundle;
+    let k = ask::page_size(request.page_size)?;
+    let user = bundle.users.get(&request.user_id);
+    let mut known = ask::known(bundle, request.clicked_item_ids.iter().map(String::as_str));
+    let without = user.filter(|_| request.exclude_purchased);
+    let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
+    let again = if request.exclude_clicked { Again::Nothing } else { Again::Earlier };
+    let answer = bundle.for_session(&ForSession { clicks: known.rows, k, filter, again, hurry: way.hurry });
+    Ok(respond(chosen, &answer, known.unknown, user.is_some()))
+});
+
+asks!(BuyAgainRequest, "BuyAgain", |request, chosen, way| {
+    required("user_id", &request.user_id)?;
+    let bundle = &chosen.version.bundle;
+    let mut unknown = Vec::new();
+    let days = match request.horizon_days {
+        0 => None,
+        days @ 1..=365 => Some(days as f32),
+        days => {
+            return Err(ServeError::Invalid {
+                field: "horizon_days",
+                what: format!("{days}: expected 1 to 365, or 0 for the model's"),
+            });
+        }
+    };
+    let ask = ForAgain {
+        user: bundle.users.get(&request.user_id),
+        k: ask::page_size(request.page_size)?,
+        filter: ask::filter(bundle, request.filter.as_ref(), None, way.shown, &mut unknown)?,
+        now: ask::moment(bundle, request.request_time.as_ref())?,
+        days,
+    };
+    Ok(respond(chosen, &bundle.buy_again(&ask), unknown, ask.user.is_some()))
+});
+
+/// Names of the calls.
+pub const CALLS: [&str; 8] = [
+    RecommendForUserRequest::RPC,
+    SimilarItemsRequest::RPC,
+    CrossSellRequest::RPC,
+    UpsellRequest::RPC,
+    RankItemsRequest::RPC,
+    RecommendForSessionRequest::RPC,
+    BuyAgainRequest::RPC,
+    RecommendPageRequest::RPC,
+];
+
+/// Placements of a page.
+const MAX_SLOTS: usize = 20;
+
+asks!(RecommendPageRequest, "RecommendPage", |request, chosen, way| {
+    if request.slots.len() > MAX_SLOTS {
+        let what = format!("{} entries: expected at most {MAX_SLOTS}", request.slots.len());
+        return Err(ServeError::Invalid { field: "slots", what });
+    }
+    let mut shown: Vec<u32> = Vec::new();
+    let mut slots = Vec::with_capacity(request.slots.len());
+    for slot in &request.slots {
+        let answer = match &slot.ask {
+            Some(page_slot::Ask::ForUser(ask)) => ask.answer(chosen, Way { shown: &shown, ..way }),
+            Some(page_slot::Ask::SimilarItems(ask)) => ask.answer(chosen, Way { shown: &shown, ..way }),
+            Some(page_slot::Ask::CrossSell(ask)) => ask.answer(chosen, Way { shown: &shown, ..way }),
+            Some(page_slot::Ask::Upsell(ask)) => ask.answer(chosen, Way { shown: &shown, ..way }),
+            Some(page_slot::Ask::ForSession(ask)) => ask.answer(chosen, Way { shown: &shown, ..way }),
+            Some(page_slot::Ask::BuyAgain(ask)) => ask.answer(chosen, Way { shown: &shown, ..way }),
+            None => {
+                Err(ServeError::Invalid { field: "slots.ask", what: format!("nothing asked for placement '{}'", slot.placement) })
+            }
+        }?;
+        shown.extend_from_slice(&answer.items);
+        slots.push((slot.placement.clone(), answer));
+    }
+    Ok(page(slots))
 });
 
 /// One of the calls, as tonic runs it.
@@ -250,6 +350,9 @@ impl Recommendations {
             Some(CrossSellRequest::RPC) => self.unary::<CrossSellRequest>(request),
             Some(UpsellRequest::RPC) => self.unary::<UpsellRequest>(request),
             Some(RankItemsRequest::RPC) => self.unary::<RankItemsRequest>(request),
+            Some(RecommendForSessionRequest::RPC) => self.unary::<RecommendForSessionRequest>(request),
+            Some(BuyAgainRequest::RPC) => self.unary::<BuyAgainRequest>(request),
+            Some(RecommendPageRequest::RPC) => self.unary::<RecommendPageRequest>(request),
             _ => otherwise(request),
         }
     }

@@ -1,7 +1,7 @@
 //! From an answer to a response.
 
 use crate::live::Chosen;
-use aisle_models::{Answer, Bundle, Reason, Rung};
+use aisle_models::{Answer, AttributeDelta, Bundle, Reason, Rung};
 use aisle_proto::{self as proto, Money, RecommendResponse, RecommendedItem, ServingInfo, reason::Kind};
 use bytes::{Buf, BufMut};
 use metrics::counter;
@@ -15,34 +15,55 @@ fn rung(rung: Rung) -> proto::Rung {
         Rung::CrossSell => proto::Rung::CrossSell,
         Rung::Upsell => proto::Rung::Upsell,
         Rung::Popular => proto::Rung::Popular,
+        Rung::Session => proto::Rung::Session,
+        Rung::BuyAgain => proto::Rung::BuyAgain,
     }
 }
 
 fn reason(bundle: &Bundle, reason: &Reason) -> proto::Reason {
-    let (kind, item, count, lift) = match reason {
-        Reason::BecauseOf { item } => (Kind::BecauseOf, Some(*item), 0, 0.0),
-        Reason::Like { item, .. } => (Kind::Similar, Some(*item), 0, 0.0),
-        Reason::BoughtTogether(pair) => (Kind::BoughtTogether, Some(pair.item), pair.orders, pair.lift),
-        Reason::SteppedUp { item, shoppers, .. } => (Kind::SteppedUp, Some(*item), *shoppers, 0.0),
-        Reason::BestSeller => (Kind::BestSeller, None, 0, 0.0),
+    let mut told = proto::Reason { text: reason.words(bundle), ..proto::Reason::default() };
+    let (kind, item) = match *reason {
+        Reason::BecauseOf { item } => (Kind::BecauseOf, Some(item)),
+        Reason::Like { item, .. } => (Kind::Similar, Some(item)),
+        Reason::BoughtTogether(pair) => {
+            (told.count, told.lift) = (pair.orders, pair.lift);
+            (Kind::BoughtTogether, Some(pair.item))
+        }
+        Reason::BoughtBefore { orders, days } => {
+            (told.count, told.days_ago) = (orders, days);
+            (Kind::BoughtBefore, None)
+        }
+        Reason::Due { orders, days, due_in } => {
+            (told.count, told.days_ago, told.due_in_days) = (orders, days, due_in);
+            (Kind::Due, None)
+        }
+        Reason::SteppedUp(step) => {
+            told.count = step.shoppers;
+            (Kind::SteppedUp, Some(step.item))
+        }
+        Reason::InVisits { visits } => {
+            told.count = visits;
+            (Kind::InVisits, None)
+        }
+        Reason::BestSeller => (Kind::BestSeller, None),
     };
-    proto::Reason {
-        kind: kind.into(),
-        item_ids: item.map(|item| bundle.items.id(item).to_string()).into_iter().collect(),
-        count,
-        lift,
-        text: reason.words(bundle),
-    }
+    told.kind = kind.into();
+    told.item_ids = item.map(|item| bundle.items.id(item).to_string()).into_iter().collect();
+    told
 }
 
 /// A `RecommendResponse`, encoded.
 #[derive(Clone, Debug, Default)]
-pub struct Encoded(Vec<u8>);
+pub struct Encoded {
+    bytes: Vec<u8>,
+    /// Rows of its items.
+    pub items: Vec<u32>,
+}
 
 /// As tonic wants its messages. Only ever sent.
 impl Message for Encoded {
     fn encode_raw(&self, to: &mut impl BufMut) {
-        to.put_slice(&self.0);
+        to.put_slice(&self.bytes);
     }
 
     fn merge_field(
@@ -56,12 +77,27 @@ impl Message for Encoded {
     }
 
     fn encoded_len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
     fn clear(&mut self) {
-        self.0.clear();
+        self.bytes.clear();
     }
+}
+
+/// The answers to several questions of a page, each with its placement.
+pub fn page(slots: Vec<(String, Encoded)>) -> Encoded {
+    let mut page = Encoded::default();
+    for (placement, answer) in slots {
+        // Slot: placement = 1, answer = 2; the page holds slots = 1.
+        let mut slot = Vec::with_capacity(answer.bytes.len() + placement.len() + 16);
+        encoding::string::encode(1, &placement, &mut slot);
+        encoding::message::encode(2, &answer, &mut slot);
+        encoding::encode_key(1, WireType::LengthDelimited, &mut page.bytes);
+        encoding::encode_varint(slot.len() as u64, &mut page.bytes);
+        page.bytes.extend_from_slice(&slot);
+    }
+    page
 }
 
 /// The response to a question. `known_user` tells whether the version knows the shopper.
@@ -71,10 +107,12 @@ pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, 
     let mut bytes = Vec::with_capacity(answer.items.len() * 192 + 256);
     for (ranked, rank) in answer.items.iter().zip(1..) {
         let currency = || bundle.catalog.currency.get(ranked.item);
-        let price_delta = ranked.reasons.iter().find_map(|reason| match reason {
-            Reason::SteppedUp { price_delta, .. } => Some(Money::from_price((price_delta * 1e4).round() / 1e4, currency())),
+        let money = |amount: f32| Money::from_price((amount * 1e4).round() / 1e4, currency());
+        let step = ranked.reasons.iter().find_map(|reason| match reason {
+            Reason::SteppedUp(step) => Some(step),
             _ => None,
         });
+        let deltas = step.map(|step| bundle.attribute_deltas(step.item, ranked.item)).unwrap_or_default();
         // A message is the sum of its parts: the card says what does not depend on the request.
         let new_price = shelf.new_price(ranked.item);
         let card = chosen.version.cards.get(ranked.item, new_price.is_none());
@@ -84,7 +122,13 @@ pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, 
             source: rung(ranked.source).into(),
             reasons: ranked.reasons.iter().map(|why| reason(bundle, why)).collect(),
             price: new_price.map(|price| Money::from_price(price, currency())),
-            price_delta,
+            price_delta: step.map(|step| money(step.price_delta)),
+            price_ratio: step.map_or(0.0, |step| step.price_ratio),
+            expected_value: step.map(|step| money(ranked.score * step.price_delta)),
+            attribute_deltas: deltas
+                .into_iter()
+                .map(|AttributeDelta { name, from, to }| proto::AttributeDelta { name, from, to })
+                .collect(),
             ..Default::default()
         };
         encoding::encode_key(1, WireType::LengthDelimited, &mut bytes);
@@ -104,5 +148,5 @@ pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, 
         fallback_reason: answer.fallback.unwrap_or_default().to_string(),
     };
     RecommendResponse { items: Vec::new(), serving: Some(serving) }.encode_raw(&mut bytes);
-    Encoded(bytes)
+    Encoded { bytes, items: answer.items.iter().map(|ranked| ranked.item).collect() }
 }

@@ -1,8 +1,11 @@
 //! The real binary, in a temporary folder, one thing a test.
 #![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
 
+use arrow_array::builder::{Int32Builder, ListBuilder};
+use arrow_array::{ArrayRef, Int16Array, Int32Array};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/online_retail");
@@ -167,6 +170,83 @@ fn evaluate_prints_the_baselines_and_writes_json() {
         assert_eq!(held.len(), checks);
         assert!(held.iter().all(|check| check["good"] == check["all"] && check["all"].as_u64() > Some(1000)), "{held:?}");
     }
+}
+
+/// What is learned beats what it is learned from, and is told apart from it.
+#[test]
+fn what_is_learned_beats_its_baselines() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let run = |task: &str, rest: &[&str]| -> serde_json::Value {
+        let mut arguments = vec!["evaluate"];
+        arguments.extend(sample.iter().map(String::as_str));
+        arguments.extend(["--split", "time:0.9", "--json", "out.json", "--task", task, "--k", "10"]);
+        succeed(folder.path(), &[&arguments, rest].concat());
+        serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap()
+    };
+    let all_better = |json: &serde_json::Value| {
+        let differences = json["differences"].as_array().unwrap();
+        assert!(
+            differences.len() >= 3 && differences.iter().all(|one| one["interval_95"][0].as_f64() > Some(0.0)),
+            "{differences:?}"
+        );
+    };
+    let light = ["--set", "cross-sell.learn_days=0"];
+    let cross = run("cross-sell", &["--lines", "all"]);
+    all_better(&cross);
+    let slices: Vec<&str> = cross["slices"].as_array().unwrap().iter().filter_map(|slice| slice["slice"].as_str()).collect();
+    assert_eq!(slices, ["repeats", "new to the shopper, own items left out"]);
+    let upsell = run("upsell", &light);
+    all_better(&upsell);
+    let figure = |json: &serde_json::Value, name: &str| {
+        let figures = json["figures"].as_array().unwrap();
+        figures.iter().find(|figure| figure["what"].as_str().unwrap().starts_with(name)).unwrap()["value"].as_f64().unwrap()
+    };
+    let (told, happened) = (figure(&upsell, "mean probability"), figure(&upsell, "mean share"));
+    assert!(told / happened > 0.5 && told / happened < 2.0, "{told} {happened}");
+    let again = run("buy-again", &light);
+    all_better(&again);
+    assert!(figure(&again, "calibration error") < 0.03, "{again}");
+}
+
+/// Sessions as benchmarks give them: no times, no users, positions, and questions cut beforehand.
+#[test]
+fn visits_are_learned_and_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    // Visits walk along a ring of 40 items, so the next click is known.
+    let (mut session, mut position, mut item) = (Vec::new(), Vec::new(), Vec::new());
+    for visit in 0..400i32 {
+        for step in 0..5i16 {
+            session.push(visit);
+            position.push(step);
+            item.push(visit % 40 + i32::from(step));
+        }
+    }
+    let columns: Vec<(String, ArrayRef)> = vec![
+        ("session_id".into(), Arc::new(Int32Array::from(session))),
+        ("position".into(), Arc::new(Int16Array::from(position))),
+        ("item_id".into(), Arc::new(Int32Array::from(item))),
+    ];
+    aisle_models::write_table(&folder.path().join("train.parquet"), columns).unwrap();
+    let mut prefix = ListBuilder::new(Int32Builder::new());
+    for first in 0..30 {
+        prefix.append_value([Some(first), Some(first + 1), Some(first + 2)]);
+    }
+    let target = Int32Array::from_iter_values((0..30).map(|first| first + 3));
+    let columns: Vec<(String, ArrayRef)> =
+        vec![("prefix".into(), Arc::new(prefix.finish())), ("target_item_id".into(), Arc::new(target))];
+    aisle_models::write_table(&folder.path().join("test.parquet"), columns).unwrap();
+    let of = |arguments: &[&str]| -> serde_json::Value {
+        let fixed = ["evaluate", "--task", "session", "--k", "3", "--json", "out.json"];
+        succeed(folder.path(), &[&fixed, arguments].concat());
+        serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap()
+    };
+    let cut = of(&["--train", "train.parquet", "--test", "test.parquet"]);
+    assert_eq!((cut["queries"].as_u64(), cut["algorithm"].as_str()), (Some(30), Some("session-knn")));
+    assert_eq!(cut["metrics"]["hit_rate@3"], 1.0);
+    let split = of(&["--events", "train.parquet", "--split", "time:0.9"]);
+    // A visit's last click may lead out of what was learned of so few.
+    assert!(split["queries"] == 160 && split["metrics"]["hit_rate@3"].as_f64() > Some(0.98), "{split}");
 }
 
 #[test]

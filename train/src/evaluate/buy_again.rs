@@ -52,7 +52,15 @@ pub fn buy_again(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluat
         let answers: Vec<Vec<Scored>> = questions.par_iter().map(|(user, due, _)| rank(*user, due)).collect();
         let evaluate_seconds = began.elapsed().as_secs_f64();
         let measured = Measured::of(&answers, &relevant, k, population).grouped(groups.clone());
-        rows.push(Row { name: name.into(), params, measured, slices: Vec::new(), fit_seconds, epoch_seconds: None, evaluate_seconds });
+        rows.push(Row {
+            name: name.into(),
+            params,
+            measured,
+            slices: Vec::new(),
+            fit_seconds,
+            epoch_seconds: None,
+            evaluate_seconds,
+        });
     };
     run("buy-again", serde_json::to_value(&settings.buy_again)?, &|user, _| {
         let answer = bundle.buy_again(&ForAgain { user: Some(user), k, now, ..ForAgain::default() });
