@@ -278,7 +278,7 @@ impl Bundle {
     /// Reads the manifest alone, its digest checked against the version's name.
     ///
     /// # Errors
-    /// [`ModelError::Damaged`], [`ModelError::TooNew`].
+    /// [`ModelError::Damaged`], [`ModelError::TooNew`], [`ModelError::TooOld`].
     pub fn read_manifest(folder: &Path, version: &str) -> Result<Manifest> {
         let damaged = |what: &str, found: String, expected: String| ModelError::Damaged {
             path: folder.to_path_buf(),
@@ -299,6 +299,9 @@ impl Bundle {
         let format: Format = serde_json::from_slice(&bytes).map_err(json)?;
         if format.format > FORMAT {
             return Err(ModelError::TooNew { path: folder.to_path_buf(), found: format.format, supported: FORMAT });
+        }
+        if format.format < FORMAT {
+            return Err(ModelError::TooOld { path: folder.to_path_buf(), found: format.format, supported: FORMAT });
         }
         serde_json::from_slice(&bytes).map_err(json)
     }

@@ -77,6 +77,16 @@ pub enum ModelError {
         /// The highest format known here.
         supported: u32,
     },
+    /// A version was written by an older Aisle.
+    #[error("version at {} has format {found}; this build reads {supported}: fit it again", path.display())]
+    TooOld {
+        /// The version's folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The format known here.
+        supported: u32,
+    },
     /// The version answers differently from when it was made.
     #[error("version {version} answers golden request {request} differently: found {found}, expected {expected}; it is not served")]
     GoldenMismatch {

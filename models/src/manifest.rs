@@ -22,7 +22,7 @@ use aisle_data::{DataConfig, Input};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The format that this build writes, and the highest it reads.
+/// The format that this build writes, and the only one it reads.
 pub const FORMAT: u32 = 2;
 
 /// The personal model of a version, with its hyperparameters.

@@ -29,9 +29,11 @@ fn classify(error: &ServeError) -> (Code, &'static str, Option<Duration>) {
             ModelError::NotFound { .. } => (Code::NotFound, "NOT_FOUND", None),
             ModelError::BadName { .. } => (Code::InvalidArgument, "INVALID_NAME", None),
             ModelError::NoEarlierVersion { .. } => (Code::FailedPrecondition, "NO_EARLIER_VERSION", None),
-            ModelError::Damaged { .. } | ModelError::TooNew { .. } | ModelError::Table { .. } | ModelError::Data(_) => {
-                (Code::FailedPrecondition, "ARTIFACT_INTEGRITY", None)
-            }
+            ModelError::Damaged { .. }
+            | ModelError::TooNew { .. }
+            | ModelError::TooOld { .. }
+            | ModelError::Table { .. }
+            | ModelError::Data(_) => (Code::FailedPrecondition, "ARTIFACT_INTEGRITY", None),
             ModelError::GoldenMismatch { .. } => (Code::FailedPrecondition, "GOLDEN_MISMATCH", None),
             ModelError::Io { .. } => (Code::Unavailable, "REGISTRY_UNAVAILABLE", Some(Duration::from_secs(1))),
             _ => (Code::FailedPrecondition, "MODEL", None),

@@ -286,7 +286,7 @@ fn mistakes_are_told_with_the_way_out() {
         (vec!["versions", "--registry", "registry", "--model", "shop"], "no version"),
         (vec!["evaluate", "--events", &sample[1], "--split", "random"], "time:0.9"),
         (vec!["inspect", "--events", &sample[5]], "not a readable Parquet file"),
-        (vec!["evaluate", "--events", &sample[1], "--split", "time:0.9", "--task", "cross-sell"], "categories"),
+        (vec!["evaluate", "--events", &sample[1], "--split", "time:0.9", "--task", "upsell"], "categories"),
     ] {
         let error = fail(folder.path(), &arguments);
         assert!(error.contains(hint), "{arguments:?}: {error}");

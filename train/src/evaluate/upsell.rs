@@ -17,6 +17,9 @@ use std::time::Instant;
 /// they never had. The server's own answers are measured, and each is checked for category, band and availability. Calibration is
 /// measured over all anchors of these shoppers, also those that they stayed with.
 pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation> {
+    if parts.train.catalog.category.is_blank() {
+        bail!("the task 'upsell' needs categories: give --items with a category column, or map one in [columns.items]");
+    }
     let progress = Progress::of(settings.device, None);
     let began = Instant::now();
     let bundle = Bundle::fit(&parts.train, &settings.data(), settings.hyperparameters(), &progress)?;
