@@ -3,7 +3,7 @@
 use prost::Message;
 use std::path::PathBuf;
 
-const FILES: [&str; 3] = ["aisle/v1/common.proto", "aisle/v1/recommendation.proto", "aisle/v1/model.proto"];
+const FILES: [&str; 4] = ["aisle/v1/common.proto", "aisle/v1/recommendation.proto", "aisle/v1/model.proto", "aisle/v1/rules.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["."])?;

@@ -36,5 +36,5 @@ pub use prefixes::{PREFIX, Prefix, TARGET, read_prefixes};
 pub use sessions::Sessions;
 pub use set_aside::{Count, Reason, SetAside};
 pub use source::{Source, Table, TableFile};
-pub use split::{Fold, Split, day_of, folds, moment_of, stamp_of};
+pub use split::{Fold, Split, day_of, folds, moment_of, parse_moment, stamp_of};
 pub use split_mix::{SplitMix, mix};

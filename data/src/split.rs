@@ -33,6 +33,11 @@ pub(crate) fn parse_day(text: &str) -> Option<i64> {
     Some(day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
 }
 
+/// Milliseconds since 1970 of `2026-12-01` (midnight UTC) or `2026-12-01T18:00:00Z` (RFC 3339).
+pub fn parse_moment(text: &str) -> Option<i64> {
+    parse_day(text).or_else(|| Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis()))
+}
+
 /// A moment as a day, `2017-11-12`.
 pub fn day_of(millis: i64) -> String {
     chrono::DateTime::from_timestamp_millis(millis).map_or_else(|| "?".into(), |moment| moment.format("%Y-%m-%d").to_string())

@@ -1,16 +1,19 @@
 //! One immutable exported version: everything an answer needs, written once, verified at every load.
 
-use crate::answer::{Answer, ForAgain, ForCart, ForItem, ForSession, ForUser};
+use crate::answer::Answer;
 use crate::bitmap::Bitmap;
 use crate::buy_again::{self, BuyAgainModel};
 use crate::complements::ComplementsModel;
+use crate::condition::{Condition, ConditionError};
 use crate::cross_sell::{self, CrossSellModel, Groups};
 use crate::facets::Facets;
 use crate::habits::Habits;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::measures::Measures;
 use crate::popular::PopularModel;
+use crate::questions::{ForAgain, ForCart, ForItem, ForSession, ForUser};
 use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::rules::{Compendium, RuleSet};
 use crate::session_knn::SessionModel;
 use crate::shelf::{ItemChanges, Shelf};
 use crate::tables::{write_items, write_users};
@@ -27,6 +30,8 @@ const WEIGHTS: &str = "weights.safetensors";
 const ITEMS: &str = "items.parquet";
 const USERS: &str = "users.parquet";
 const MANIFEST: &str = "manifest.json";
+/// Conditions of requests whose items are remembered.
+const REMEMBERED: usize = 256;
 /// Longest manifest that is read.
 const MAX_MANIFEST: u64 = 16 << 20;
 
@@ -70,6 +75,9 @@ pub struct Bundle {
     /// Distinct users (or orders) of each item.
     item_users: Array<u32>,
     shelf: RwLock<Arc<Shelf>>,
+    rules: RwLock<Arc<Compendium>>,
+    /// The items of conditions that requests sent lately.
+    chosen: RwLock<BTreeMap<String, Arc<Bitmap>>>,
     trained: Bitmap,
     facets: Facets,
     groups: Groups,
@@ -206,6 +214,8 @@ impl Bundle {
             },
             item_users: item_users.into(),
             shelf: RwLock::default(),
+            rules: RwLock::default(),
+            chosen: RwLock::default(),
             trained: Bitmap::default(),
             facets: Facets::default(),
             groups: Groups::default(),
@@ -386,6 +396,8 @@ impl Bundle {
             bought,
             item_users,
             shelf: RwLock::default(),
+            rules: RwLock::default(),
+            chosen: RwLock::default(),
             trained: Bitmap::default(),
             facets: Facets::default(),
             groups: Groups::default(),
@@ -535,10 +547,63 @@ impl Bundle {
         self.shelf.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Prices and stock from now on: those of the version's catalogue with these changes.
+    /// Prices and stock from now on: those of the version's catalogue with these changes. Rules that look at them are looked at again.
     pub fn shelve(&self, changes: &ItemChanges) {
         let shelf = Arc::new(Shelf::of(&self.catalog, &self.items, changes));
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
+        self.chosen.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let rules = self.compendium();
+        if rules.by_shelf {
+            self.rule(rules.set());
+        }
+    }
+
+    /// The rules from now on. O(conditions · items).
+    pub fn rule(&self, set: &Arc<RuleSet>) {
+        let compiled = Arc::new(Compendium::of(self, set, &self.shelf()));
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = compiled;
+    }
+
+    /// The rules as they stand.
+    pub fn rules(&self) -> Arc<RuleSet> {
+        self.compendium().set().clone()
+    }
+
+    pub(crate) fn compendium(&self) -> Arc<Compendium> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The items for which a condition on `item.…` holds now. Of the last conditions asked for they are remembered; else O(items · tests).
+    ///
+    /// # Errors
+    /// [`ConditionError`] says where the condition is wrong.
+    pub fn chosen(&self, text: &str) -> std::result::Result<Arc<Bitmap>, ConditionError> {
+        if let Some(known) = self.chosen.read().unwrap_or_else(PoisonError::into_inner).get(text) {
+            return Ok(known.clone());
+        }
+        let condition = Condition::parse(text, &self.item_schema())?;
+        let shelf = self.shelf();
+        let items = Arc::new(self.items_where(&condition, &shelf));
+        if !Arc::ptr_eq(&shelf, &self.shelf()) {
+            // Prices or stock changed meanwhile: right for this request, and not to be remembered.
+            return Ok(items);
+        }
+        let mut chosen = self.chosen.write().unwrap_or_else(PoisonError::into_inner);
+        if chosen.len() >= REMEMBERED {
+            chosen.clear();
+        }
+        chosen.insert(text.to_string(), items.clone());
+        Ok(items)
+    }
+
+    /// What is known of shoppers, by attribute.
+    pub(crate) fn user_attributes(&self) -> &[(String, Labels)] {
+        &self.user_attributes
+    }
+
+    /// The names of the segments that a shopper is in.
+    pub(crate) fn segments_of(&self, _user: u32) -> Vec<&str> {
+        Vec::new()
     }
 
     /// Items that the personal model can recommend: it learned about them, or about what is known of them.

@@ -360,23 +360,28 @@ impl ComplementsModel {
         self.neighbours.accumulate(cart.iter().map(|&item| (item, 1.0)), k, eligible, found);
     }
 
+    /// The evidence for one pair; `None` without support.
+    pub fn pair(&self, source: u32, item: u32) -> Option<Together> {
+        let at = self.neighbours.range(source).find(|&at| self.neighbours.items[at] == item)?;
+        Some(Together {
+            item: source,
+            score: self.neighbours.scores[at],
+            orders: self.orders[at],
+            shoppers: self.shoppers[at],
+            lift: self.lift[at],
+        })
+    }
+
     /// Why `item` goes with a cart: the evidence of each cart item that has some, strongest first.
     pub fn evidence(&self, cart: &[u32], item: u32) -> Vec<Together> {
-        let mut evidence: Vec<Together> = cart
-            .iter()
-            .filter_map(|&source| {
-                let at = self.neighbours.range(source).find(|&at| self.neighbours.items[at] == item)?;
-                Some(Together {
-                    item: source,
-                    score: self.neighbours.scores[at],
-                    orders: self.orders[at],
-                    shoppers: self.shoppers[at],
-                    lift: self.lift[at],
-                })
-            })
-            .collect();
+        let mut evidence: Vec<Together> = cart.iter().filter_map(|&source| self.pair(source, item)).collect();
         evidence.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
         evidence
+    }
+
+    /// Orders that pairs were counted in.
+    pub(crate) fn all_orders(&self) -> u32 {
+        self.all.first().copied().unwrap_or(0)
     }
 
     /// The stored neighbours of an item with how many times more often than by chance they share its orders.

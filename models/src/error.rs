@@ -16,6 +16,28 @@ pub enum ModelError {
         /// What would do.
         expected: String,
     },
+    /// A rule cannot be meant as it is written.
+    #[error("rule '{rule}': {detail}")]
+    Rule {
+        /// Its name.
+        rule: String,
+        /// What was found and what was expected.
+        detail: String,
+    },
+    /// There are no rules to go back to.
+    #[error("model '{model}' had no rules before those that stand")]
+    NoEarlierRules {
+        /// The model.
+        model: String,
+    },
+    /// The rules changed since they were read.
+    #[error("the rules are at revision {found}, expected {expected}: read them again and change those")]
+    RulesChanged {
+        /// The revision that stands.
+        found: u64,
+        /// The one that the change was made from.
+        expected: u64,
+    },
     /// The data hold nothing for this model.
     #[error("{model} cannot be fitted: {why}")]
     NothingToLearn {

@@ -8,6 +8,7 @@
 
 mod als;
 mod answer;
+mod arrange;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod basis;
@@ -16,6 +17,7 @@ mod blend;
 mod bundle;
 mod buy_again;
 mod complements;
+mod condition;
 mod contrast;
 mod cross_sell;
 mod dense;
@@ -25,6 +27,7 @@ mod embeddings;
 mod error;
 mod exact;
 mod facets;
+mod gate;
 mod habits;
 mod held_out;
 mod index;
@@ -32,6 +35,7 @@ mod int8;
 mod item_item;
 mod item_knn;
 mod kernels;
+mod ladder;
 mod linear_filter;
 mod local_ridge;
 mod logit;
@@ -42,10 +46,13 @@ pub mod metrics;
 mod neighbours;
 mod order_vectors;
 mod popular;
+mod questions;
 mod recommend;
 mod registry;
+mod rules;
 mod session_knn;
 mod shelf;
+mod substitute;
 mod tables;
 mod top_k;
 mod two_tower;
@@ -54,14 +61,13 @@ mod vectors;
 mod weights;
 
 pub use als::{Als, AlsModel, Scaling};
-pub use answer::{
-    Again, Answer, AttributeDelta, ForAgain, ForCart, ForItem, ForSession, ForUser, ItemFilter, Ranked, Reason, Rung, SteppedUp,
-};
+pub use answer::{Answer, Applied, AttributeDelta, Ranked, Reason, Rung, SteppedUp};
 pub use bitmap::Bitmap;
 pub use blend::{Blend, BlendModel};
 pub use bundle::Bundle;
 pub use buy_again::{BuyAgain, BuyAgainModel, Due};
 pub use complements::{Complements, ComplementsModel, Together};
+pub use condition::{Condition, ConditionError, Kind, Schema, Value};
 pub use cross_sell::CrossSellModel;
 pub use device::Device;
 pub use ease::Ease;
@@ -79,8 +85,10 @@ pub use manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, 
 pub use measures::Step;
 pub use neighbours::{Neighbours, Pair, from_co_occurrence};
 pub use popular::{Popular, PopularModel};
+pub use questions::{Again, ForAgain, ForCart, ForItem, ForSession, ForUser, ItemFilter};
 pub use recommend::{Fit, History, Recommend, Training, Watch};
 pub use registry::{Alias, Aliases, Listed, Registry};
+pub use rules::{Boost, Bought, CALLS, Circumstances, Controls, Pin, Rule, RuleSet, Scene};
 pub use session_knn::{SessionKnn, SessionModel};
 pub use shelf::{ItemChange, ItemChanges, Shelf};
 pub use tables::write_table;

@@ -1,12 +1,13 @@
 //! All versions of all models in one folder, and the aliases that point at them.
 //!
 //! `ROOT/MODEL/VERSION/` holds a version, `ROOT/MODEL/aliases.json` what the aliases point at,
-//! `ROOT/MODEL/items.json` what changed in the shop since. A version is written to a
+//! `ROOT/MODEL/items.json` what changed in the shop since, `ROOT/MODEL/rules.json` the rules with those before them. A version is written to a
 //! hidden sibling, synced, and renamed: it is whole or absent. The alias file is replaced in the same way, under a lock,
 //! so that of two writers each sees the other's work. Readers take no lock.
 
 use crate::bundle::Bundle;
 use crate::manifest::Manifest;
+use crate::rules::{Rule, RuleSet};
 use crate::shelf::{ItemChange, ItemChanges};
 use crate::{ModelError, Result};
 use aisle_data::{moment_of, stamp_of};
@@ -19,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const ALIASES: &str = "aliases.json";
 const CHANGES: &str = "items.json";
+const RULES: &str = "rules.json";
 const LOCK: &str = ".lock";
 const TEMPORARY: &str = ".writing-";
 /// Entries of an alias's history that are kept.
@@ -29,6 +31,18 @@ const HISTORY: usize = 100;
 pub struct Registry {
     root: PathBuf,
 }
+
+/// The rules of a model, and what they were.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RuleBook {
+    rules: RuleSet,
+    /// The latest last.
+    previous: Vec<RuleSet>,
+}
+
+/// Rule sets that are kept.
+const RULES_KEPT: usize = 20;
 
 /// The aliases of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,6 +263,65 @@ impl Registry {
     /// Changes of prices and stock that stand; none for a model that has none yet.
     pub fn item_changes(&self, model: &str) -> Result<ItemChanges> {
         read_or_default(&self.model_folder(model)?.join(CHANGES), "changes of items")
+    }
+
+    /// The rules of a model; none before the first are set.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] and [`ModelError::Damaged`].
+    pub fn rules(&self, model: &str) -> Result<RuleSet> {
+        Ok(self.rule_book(model)?.rules)
+    }
+
+    fn rule_book(&self, model: &str) -> Result<RuleBook> {
+        read_or_default(&self.model_folder(model)?.join(RULES), "rules")
+    }
+
+    /// When the rules were last written; `None` before the first.
+    pub fn rules_changed_at(&self, model: &str) -> Result<Option<SystemTime>> {
+        let path = self.model_folder(model)?.join(RULES);
+        Ok(std::fs::metadata(path).and_then(|about| about.modified()).ok())
+    }
+
+    /// Replaces the rules, which must have been checked. All servers of the registry see them at their next look.
+    ///
+    /// # Errors
+    /// [`ModelError::RulesChanged`] if `expected` is not 0 and not the revision that stands; [`ModelError::Io`]. Nothing has then changed.
+    pub fn set_rules(&self, model: &str, rules: Vec<Rule>, expected: u64) -> Result<RuleSet> {
+        self.change_rules(model, |book| {
+            if expected != 0 && expected != book.rules.revision {
+                return Err(ModelError::RulesChanged { found: book.rules.revision, expected });
+            }
+            let new = RuleSet { revision: book.rules.revision + 1, rules };
+            book.previous.push(std::mem::replace(&mut book.rules, new));
+            Ok(())
+        })
+    }
+
+    /// Brings back the rules before the last change, under a new revision.
+    ///
+    /// # Errors
+    /// [`ModelError::NoEarlierRules`] if there are none before; [`ModelError::Io`]. Nothing has then changed.
+    pub fn rollback_rules(&self, model: &str) -> Result<RuleSet> {
+        self.change_rules(model, |book| {
+            let Some(before) = book.previous.pop() else {
+                return Err(ModelError::NoEarlierRules { model: model.into() });
+            };
+            book.rules = RuleSet { revision: book.rules.revision + 1, rules: before.rules };
+            Ok(())
+        })
+    }
+
+    fn change_rules(&self, model: &str, change: impl FnOnce(&mut RuleBook) -> Result<()>) -> Result<RuleSet> {
+        let folder = self.model_folder(model)?;
+        let guard = lock(&folder.join(LOCK))?;
+        let mut book = self.rule_book(model)?;
+        change(&mut book)?;
+        let surplus = book.previous.len().saturating_sub(RULES_KEPT);
+        book.previous.drain(..surplus);
+        replace(&folder, RULES, &book)?;
+        drop(guard);
+        Ok(book.rules)
     }
 
     /// When the changes of prices and stock were last written; `None` before the first.

@@ -1,8 +1,9 @@
 //! From a request to a question: limits checked, ids looked up, money and events understood.
 
 use crate::error::ServeError;
-use aisle_models::{Bundle, ItemChange, ItemFilter};
-use aisle_proto::{Filter, HistoryItem, ItemUpdate, Money};
+use crate::rule_service::controls;
+use aisle_models::{Bundle, Circumstances, ItemChange, ItemFilter, Scene};
+use aisle_proto::{Controls, Filter, HistoryItem, ItemUpdate, Money, RequestContext};
 use prost_types::Timestamp;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -115,6 +116,12 @@ pub fn filter(
         let what = format!("{high} beside min_price in {low}: expected one currency; Aisle does not convert");
         return Err(ServeError::Invalid { field: "filter.max_price.currency_code", what });
     }
+    let condition = match filter.condition.trim() {
+        "" => None,
+        text => {
+            Some(bundle.chosen(text).map_err(|error| ServeError::Invalid { field: "filter.condition", what: error.to_string() })?)
+        }
+    };
     let mut excluded = known(bundle, filter.exclude_item_ids.iter().map(String::as_str));
     unknown.append(&mut excluded.unknown);
     excluded.rows.extend(bought);
@@ -126,7 +133,83 @@ pub fn filter(
         currency: low.or(high),
         include_unavailable: filter.include_unavailable,
         exclude: excluded.rows,
+        condition,
     })
+}
+
+/// The gate of a cart that shall reach a spend: only items that alone close the gap.
+pub fn closing(filter: &mut ItemFilter, gap: &Option<Money>) -> Result<(), ServeError> {
+    let (Some(money), Some(missing)) = (gap, price("spend_gap", gap)?) else { return Ok(()) };
+    if let Some(known) = filter.currency.as_ref().filter(|known| !money.currency_code.is_empty() && **known != money.currency_code)
+    {
+        let what = format!("{} beside a filter in {known}: expected one currency; Aisle does not convert", money.currency_code);
+        return Err(ServeError::Invalid { field: "spend_gap.currency_code", what });
+    }
+    if !money.currency_code.is_empty() {
+        filter.currency = Some(money.currency_code.clone());
+    }
+    filter.min_price = Some(missing.max(filter.min_price.unwrap_or(0.0)));
+    Ok(())
+}
+
+/// Where and when a question is asked, as the request tells it.
+pub struct Setting<'a> {
+    /// The shop's name for the place.
+    pub placement: &'a str,
+    /// The moment.
+    pub context: Option<&'a RequestContext>,
+    /// How the answer is to be arranged.
+    pub controls: Option<&'a Controls>,
+    /// The user's id.
+    pub user_id: &'a str,
+    /// The user's row.
+    pub user: Option<u32>,
+}
+
+/// Longest value of a context, and most attributes of one.
+const LONGEST_VALUE: usize = 256;
+const MOST_ATTRIBUTES: usize = 32;
+
+/// What surrounds a question.
+pub fn scene(bundle: &Bundle, setting: &Setting) -> Result<Scene, ServeError> {
+    let controls = controls(setting.controls);
+    controls.check().map_err(|what| ServeError::Invalid { field: "controls", what })?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+    let mut circumstances = Circumstances::new();
+    let mut viewer = setting.user_id;
+    let mut local = now;
+    if let Some(context) = setting.context {
+        if context.attributes.len() > MOST_ATTRIBUTES {
+            let what = format!("{} entries: expected at most {MOST_ATTRIBUTES}", context.attributes.len());
+            return Err(ServeError::Invalid { field: "context.attributes", what });
+        }
+        let named = [
+            ("device", &context.device),
+            ("location", &context.location),
+            ("traffic_source", &context.traffic_source),
+            ("visitor_state", &context.visitor_state),
+        ];
+        let named = named.into_iter().chain(context.attributes.iter().map(|(name, value)| (name.as_str(), value)));
+        for (name, value) in named.filter(|(_, value)| !value.is_empty()) {
+            if value.len() > LONGEST_VALUE || name.len() > LONGEST_VALUE {
+                let what = format!("{} bytes for '{:.40}': expected at most {LONGEST_VALUE}", value.len(), name);
+                return Err(ServeError::Invalid { field: "context", what });
+            }
+            circumstances.insert(name.to_string(), aisle_data::tidy(value));
+        }
+        if viewer.is_empty() {
+            viewer = &context.visitor_id;
+        }
+        if let Some(time) = &context.local_time {
+            if !(0..1i64 << 40).contains(&time.seconds) {
+                let what = format!("{} seconds since 1970: expected a moment after 1970", time.seconds);
+                return Err(ServeError::Invalid { field: "context.local_time", what });
+            }
+            local = time.seconds * 1000;
+        }
+    }
+    bundle.surmise(&mut circumstances, setting.user, local);
+    Ok(Scene { placement: setting.placement.to_string(), circumstances, controls, time: Some(now), viewer: viewer.to_string() })
 }
 
 /// Changes of items by id. `currency` tells the one that the catalogue has for an item.

@@ -1,6 +1,7 @@
 //! Settings: config file < `AISLE_*` environment < flag, checked once.
 
 use crate::split::Split;
+use aisle_models::{Rule, RuleSet, Schema};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde::Deserialize;
@@ -47,7 +48,7 @@ pub struct Cli {
     /// Write logs as JSON.
     #[arg(long, env = "AISLE_LOG_JSON")]
     log_json: bool,
-    /// A TOML file with any of these settings, underscores for dashes, and a [split] table.
+    /// A TOML file with any of these settings, underscores for dashes, a [split] table, and [[rule]]s.
     #[arg(long, env = "AISLE_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -67,6 +68,7 @@ struct Settings {
     default_deadline_millis: Option<u64>,
     poll_millis: Option<u64>,
     log_json: bool,
+    rule: Vec<Rule>,
 }
 
 /// Checked settings.
@@ -94,6 +96,8 @@ pub struct Config {
     pub poll: Duration,
     /// Logs as JSON.
     pub log_json: bool,
+    /// Rules that always hold.
+    pub rules: RuleSet,
 }
 
 impl Config {
@@ -112,6 +116,7 @@ impl Config {
             default_deadline: Duration::from_secs(1),
             poll: Duration::from_millis(500),
             log_json: false,
+            rules: RuleSet::default(),
         }
     }
 
@@ -162,7 +167,13 @@ impl Config {
         if !(10..=3_600_000).contains(&poll_millis) {
             bail!("poll_millis = {poll_millis}: expected 10 to 3600000");
         }
+        let rules = RuleSet { revision: 0, rules: file.rule };
+        // What items and shoppers have is known with the first version; how conditions are written, now.
+        let [items, askers] = [&["item."][..], &["user.", "context.", "anchor."]]
+            .map(|starts| starts.iter().fold(Schema::default(), |schema, start| schema.with_any(start)));
+        rules.check(&items, &askers).context("a [[rule]] of the config")?;
         Ok(Self {
+            rules,
             registry,
             listen: cli.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 50051))),
             metrics: cli.metrics.or(file.metrics),

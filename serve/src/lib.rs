@@ -16,6 +16,7 @@ mod live;
 mod model_service;
 pub mod recommendation;
 mod reply;
+mod rule_service;
 pub mod server;
 pub mod shutdown;
 pub mod split;

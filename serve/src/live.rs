@@ -5,7 +5,7 @@ use crate::cards::Cards;
 use crate::error::ServeError;
 use crate::split::Split;
 use aisle_data::memory_available;
-use aisle_models::{Aliases, Bundle, ItemChange, ItemChanges, Registry};
+use aisle_models::{Aliases, Bundle, ItemChange, ItemChanges, Registry, Rule, RuleSet};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,9 @@ struct Ledger {
     /// Changes of prices and stock, and when their file was written.
     changes: Arc<ItemChanges>,
     changed_at: Option<SystemTime>,
+    /// The rules in force, those of the config and of the registry together, and when the registry's were written.
+    rules: Arc<RuleSet>,
+    ruled_at: Option<SystemTime>,
     /// Versions whose memory was freed since somebody asked.
     freed: usize,
     /// The last trouble with the registry, so that it is logged once.
@@ -84,6 +87,8 @@ pub struct Live {
     configured: Option<String>,
     alias: String,
     split: Split,
+    /// The rules of the config.
+    base: RuleSet,
     routes: ArcSwap<Routes>,
     ledger: Mutex<Ledger>,
     /// One change of the routes at a time: a slow look at the registry must not undo a quick one.
@@ -112,6 +117,7 @@ impl Live {
     /// For one model of a registry; without a name, for its only model.
     pub fn new(registry: Registry, model: Option<String>, alias: String, split: Split) -> Self {
         Self {
+            base: RuleSet::default(),
             registry,
             configured: model,
             alias,
@@ -121,6 +127,13 @@ impl Live {
             turn: Mutex::default(),
             shelving: Mutex::default(),
         }
+    }
+
+    /// With rules that always hold.
+    #[must_use]
+    pub fn with_rules(self, base: RuleSet) -> Self {
+        held(&self.ledger).rules = Arc::new(base.clone());
+        Self { base, ..self }
     }
 
     /// The registry.
@@ -231,6 +244,7 @@ impl Live {
         let aliases = self.registry.aliases(&model)?;
         held(&self.ledger).wanted = aliases.aliases.iter().map(|(alias, target)| (alias.clone(), target.version.clone())).collect();
         self.look_at_changes(&model)?;
+        self.look_at_rules(&model)?;
         self.look_at_new_versions(&model)?;
         let before = self.routes.load_full();
         let mut loaded: BTreeMap<String, Arc<Version>> = BTreeMap::new();
@@ -304,11 +318,67 @@ impl Live {
         Ok(())
     }
 
-    /// Gives versions the changes of prices and stock that they do not have yet.
+    /// Reads the rules if there are new ones.
+    fn look_at_rules(&self, model: &str) -> Result<(), ServeError> {
+        let _shelving = held(&self.shelving);
+        let at = self.registry.rules_changed_at(model)?;
+        if held(&self.ledger).ruled_at != at {
+            let rules = Arc::new(self.base.with(&self.registry.rules(model)?));
+            info!(revision = rules.revision, rules = rules.rules.len(), "new rules");
+            let mut ledger = held(&self.ledger);
+            (ledger.rules, ledger.ruled_at) = (rules, at);
+            drop(ledger);
+            self.shelve(self.routes.load().by_version.values());
+        }
+        Ok(())
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<RuleSet> {
+        held(&self.ledger).rules.clone()
+    }
+
+    /// Changes the registry's rules: `rules` with the revision they were made from (0 = any), or back to those before. Here they are in force
+    /// before this returns. Blocking.
+    ///
+    /// # Errors
+    /// What is wrong with a rule, as the versions in service see it; nothing has then changed.
+    pub fn change_rules(&self, rules: Option<Vec<Rule>>, expected: u64) -> Result<Arc<RuleSet>, ServeError> {
+        let model = self.model()?;
+        let _shelving = held(&self.shelving);
+        let set = match rules {
+            None => self.registry.rollback_rules(&model)?,
+            Some(rules) => {
+                let routes = self.routes.load();
+                let serving = routes.by_alias.get(&self.alias).or_else(|| routes.by_version.values().next());
+                let Some(version) = serving else {
+                    let why = "rules are checked against the catalogue of a version, and none is in service".into();
+                    return Err(ServeError::NotReady { why, alias: self.alias.clone() });
+                };
+                let set = RuleSet { revision: 0, rules };
+                set.check(&version.bundle.item_schema(), &version.bundle.asker_schema())?;
+                self.registry.set_rules(&model, set.rules, expected)?
+            }
+        };
+        let rules = Arc::new(self.base.with(&set));
+        held(&self.ledger).rules = rules.clone();
+        self.shelve(self.routes.load().by_version.values());
+        Ok(rules)
+    }
+
+    /// Gives versions the changes of prices and stock, and the rules, that they do not have yet.
     fn shelve<'a>(&self, versions: impl Iterator<Item = &'a Arc<Version>>) {
-        let changes = held(&self.ledger).changes.clone();
-        for version in versions.filter(|version| version.bundle.shelf().epoch != changes.epoch) {
-            version.bundle.shelve(&changes);
+        let (changes, rules) = {
+            let ledger = held(&self.ledger);
+            (ledger.changes.clone(), ledger.rules.clone())
+        };
+        for version in versions {
+            if version.bundle.shelf().epoch != changes.epoch {
+                version.bundle.shelve(&changes);
+            }
+            if !Arc::ptr_eq(&version.bundle.rules(), &rules) {
+                version.bundle.rule(&rules);
+            }
         }
     }
 

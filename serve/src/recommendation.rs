@@ -10,7 +10,7 @@ use crate::error::ServeError;
 use crate::live::{Chosen, Live};
 use crate::reply::{Encoded, page, respond};
 use crate::status::code_name;
-use aisle_models::{Again, Answer, ForAgain, ForCart, ForItem, ForSession, ForUser, Rung};
+use aisle_models::{Again, Answer, Applied, ForAgain, ForCart, ForItem, ForSession, ForUser, Rung};
 use aisle_proto::{
     BuyAgainRequest, CrossSellRequest, ModelSelector, RankItemsRequest, RecommendForSessionRequest, RecommendForUserRequest,
     RecommendPageRequest, SimilarItemsRequest, UpsellRequest, model_selector::Target, page_slot,
@@ -126,7 +126,23 @@ impl Recommendations {
 
 /// The answer to a question about an item that the version does not know: nothing, and the id among the unknown.
 fn nothing(rung: Rung) -> Answer {
-    Answer { items: Vec::new(), eligible: 0, rung, fallback: None }
+    Answer { items: Vec::new(), eligible: 0, rung, fallback: None, rules: Applied::default() }
+}
+
+/// What surrounds the question of a request that has the usual fields.
+macro_rules! scene {
+    ($request:expr, $bundle:expr, $user:expr) => {
+        ask::scene(
+            $bundle,
+            &ask::Setting {
+                placement: &$request.placement,
+                context: $request.context.as_ref(),
+                controls: $request.controls.as_ref(),
+                user_id: &$request.user_id,
+                user: $user,
+            },
+        )?
+    };
 }
 
 macro_rules! asks {
@@ -167,6 +183,7 @@ asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, way| {
         filter: ask::filter(bundle, request.filter.as_ref(), None, way.shown, &mut unknown)?,
         exclude_bought: request.exclude_purchased,
         hurry: way.hurry,
+        scene: scene!(request, bundle, user),
     };
     Ok(respond(chosen, &bundle.for_user(&ask), unknown, user.is_some()))
 });
@@ -180,7 +197,10 @@ asks!(SimilarItemsRequest, "SimilarItems", |request, chosen, way| {
     let without = user.filter(|_| request.exclude_purchased);
     let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
     let answer = match known.rows.first() {
-        Some(&item) => bundle.similar(&ForItem { item, k, filter, hurry: way.hurry, ..ForItem::default() }),
+        Some(&item) => {
+            let scene = scene!(request, bundle, user);
+            bundle.similar(&ForItem { item, k, filter, user, hurry: way.hurry, scene, ..ForItem::default() })
+        }
         None => nothing(Rung::Similar),
     };
     Ok(respond(chosen, &answer, known.unknown, user.is_some()))
@@ -193,9 +213,8 @@ asks!(CrossSellRequest, "CrossSell", |request, chosen, way| {
     let user = bundle.users.get(&request.user_id);
     let mut known = ask::known(bundle, request.cart_item_ids.iter().map(String::as_str));
     let without = user.filter(|_| request.exclude_purchased);
-    let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
-    known.rows.sort_unstable();
-    known.rows.dedup();
+    let mut filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
+    ask::closing(&mut filter, &request.spend_gap)?;
     let ask = ForCart {
         cart: known.rows,
         k,
@@ -205,6 +224,7 @@ asks!(CrossSellRequest, "CrossSell", |request, chosen, way| {
         now: ask::moment(bundle, request.request_time.as_ref())?,
         exclude_bought: request.exclude_purchased,
         hurry: way.hurry,
+        scene: scene!(request, bundle, user),
     };
     Ok(respond(chosen, &bundle.cross_sell(&ask), known.unknown, user.is_some()))
 });
@@ -221,7 +241,8 @@ asks!(UpsellRequest, "Upsell", |request, chosen, way| {
     let answer = match known.rows.first() {
         Some(&item) => {
             let now = ask::moment(bundle, request.request_time.as_ref())?;
-            bundle.upsell(&ForItem { item, k, filter, band, user, now, hurry: false })
+            let scene = scene!(request, bundle, user);
+            bundle.upsell(&ForItem { item, k, filter, band, user, now, hurry: false, scene })
         }
         None => nothing(Rung::Upsell),
     };
@@ -237,7 +258,8 @@ asks!(RankItemsRequest, "RankItems", |request, chosen, way| {
     let recent = ask::history(bundle, &request.history, &mut known.unknown);
     let without = user.filter(|_| request.exclude_purchased);
     let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
-    let ask = ForUser { user, recent, k: known.rows.len(), filter, ..ForUser::default() };
+    let scene = scene!(request, bundle, user);
+    let ask = ForUser { user, recent, k: known.rows.len(), filter, scene, ..ForUser::default() };
     Ok(respond(chosen, &bundle.rank(&ask, &known.rows), known.unknown, user.is_some()))
 });
 
@@ -250,7 +272,8 @@ asks!(RecommendForSessionRequest, "RecommendForSession", |request, chosen, way| 
     let without = user.filter(|_| request.exclude_purchased);
     let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
     let again = if request.exclude_clicked { Again::Nothing } else { Again::Earlier };
-    let answer = bundle.for_session(&ForSession { clicks: known.rows, k, filter, again, hurry: way.hurry });
+    let scene = scene!(request, bundle, user);
+    let answer = bundle.for_session(&ForSession { clicks: known.rows, k, filter, again, user, hurry: way.hurry, scene });
     Ok(respond(chosen, &answer, known.unknown, user.is_some()))
 });
 
@@ -268,12 +291,14 @@ asks!(BuyAgainRequest, "BuyAgain", |request, chosen, way| {
             });
         }
     };
+    let user = bundle.users.get(&request.user_id);
     let ask = ForAgain {
-        user: bundle.users.get(&request.user_id),
+        user,
         k: ask::page_size(request.page_size)?,
         filter: ask::filter(bundle, request.filter.as_ref(), None, way.shown, &mut unknown)?,
         now: ask::moment(bundle, request.request_time.as_ref())?,
         days,
+        scene: scene!(request, bundle, user),
     };
     Ok(respond(chosen, &bundle.buy_again(&ask), unknown, ask.user.is_some()))
 });

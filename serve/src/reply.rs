@@ -17,6 +17,7 @@ fn rung(rung: Rung) -> proto::Rung {
         Rung::Popular => proto::Rung::Popular,
         Rung::Session => proto::Rung::Session,
         Rung::BuyAgain => proto::Rung::BuyAgain,
+        Rung::Pinned => proto::Rung::Pinned,
     }
 }
 
@@ -44,6 +45,10 @@ fn reason(bundle: &Bundle, reason: &Reason) -> proto::Reason {
         Reason::InVisits { visits } => {
             told.count = visits;
             (Kind::InVisits, None)
+        }
+        Reason::PopularHere { ref place, lift } => {
+            (told.context, told.lift) = (place.clone(), lift);
+            (Kind::PopularHere, None)
         }
         Reason::BestSeller => (Kind::BestSeller, None),
     };
@@ -129,6 +134,7 @@ pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, 
                 .into_iter()
                 .map(|AttributeDelta { name, from, to }| proto::AttributeDelta { name, from, to })
                 .collect(),
+            substitute_score: ranked.substitute,
             ..Default::default()
         };
         encoding::encode_key(1, WireType::LengthDelimited, &mut bytes);
@@ -146,6 +152,8 @@ pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, 
         known_user,
         rung: rung(answer.rung).into(),
         fallback_reason: answer.fallback.unwrap_or_default().to_string(),
+        applied_rules: answer.rules.names().map(str::to_string).collect(),
+        rules_revision: answer.rules.set.revision,
     };
     RecommendResponse { items: Vec::new(), serving: Some(serving) }.encode_raw(&mut bytes);
     Encoded { bytes, items: answer.items.iter().map(|ranked| ranked.item).collect() }

@@ -7,8 +7,10 @@ use crate::door;
 use crate::live::Live;
 use crate::model_service::Models;
 use crate::recommendation::{Answering, MESSAGE, Recommendations};
+use crate::rule_service::Rules;
 use aisle_models::Registry;
 use aisle_proto::model_service_server::ModelServiceServer;
+use aisle_proto::rule_service_server::RuleServiceServer;
 use anyhow::{Context as _, Result};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -74,7 +76,9 @@ impl Running {
     /// If the address cannot be bound.
     pub async fn start(config: &Config) -> Result<Self> {
         let registry = Registry::new(&config.registry);
-        let live = Arc::new(Live::new(registry, config.model.clone(), config.alias.clone(), config.split.clone()));
+        let live = Arc::new(
+            Live::new(registry, config.model.clone(), config.alias.clone(), config.split.clone()).with_rules(config.rules.clone()),
+        );
         let first = live.clone();
         tokio::task::spawn_blocking(move || first.refresh()).await.context("loading the first version")?;
         let background = Arc::new(Background::new().context("starting the loading threads")?);
@@ -121,6 +125,7 @@ impl Running {
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
             .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)
             .add_service(ModelServiceServer::new(Models::new(live.clone(), background)).max_decoding_message_size(MESSAGE))
+            .add_service(RuleServiceServer::new(Rules::new(live.clone())).max_decoding_message_size(MESSAGE))
             .prepare();
         let services = Services { recommendations, others };
         let limits = door::Limits { connections: config.max_connections, ..door::Limits::default() };

@@ -35,6 +35,9 @@ fn classify(error: &ServeError) -> (Code, &'static str, Option<Duration>) {
             | ModelError::Table { .. }
             | ModelError::Data(_) => (Code::FailedPrecondition, "ARTIFACT_INTEGRITY", None),
             ModelError::GoldenMismatch { .. } => (Code::FailedPrecondition, "GOLDEN_MISMATCH", None),
+            ModelError::Rule { .. } => (Code::InvalidArgument, "RULE", None),
+            ModelError::NoEarlierRules { .. } => (Code::FailedPrecondition, "NO_EARLIER_RULES", None),
+            ModelError::RulesChanged { .. } => (Code::Aborted, "ETAG_MISMATCH", None),
             ModelError::Io { .. } => (Code::Unavailable, "REGISTRY_UNAVAILABLE", Some(Duration::from_secs(1))),
             _ => (Code::FailedPrecondition, "MODEL", None),
         },

@@ -1,0 +1,36 @@
+//! Instead of, or beside: how much one item looks like a substitute of another.
+//!
+//! Substitutes serve the same need: shoppers choose the one or the other, so the two are alike in who chooses them (or share a category path)
+//! and are rarely in one order. The score is likeness over how many times more often than by chance they share an order, both counted with one
+//! order more: s(i, j) = max(cos(i, j), ½ [same path]) / max(1, (n_ij + 1) / (e_ij + 1)), e_ij = n_i n_j / n. Pairs without the support of
+//! enough shoppers count as never together, as they do everywhere else.
+
+use crate::bundle::Bundle;
+use aisle_data::NONE;
+
+/// Items of a cart that are compared, the last ones.
+const COMPARED: usize = 50;
+
+impl Bundle {
+    /// For each item its largest substitute score beside an item of a cart, 0 to 1. O(cart · (items + neighbours)).
+    pub fn substitute_scores(&self, cart: &[u32], items: &[u32]) -> Vec<f32> {
+        let mut scores = vec![0f32; items.len()];
+        let complements = self.complements();
+        let all = complements.all_orders().max(1) as f32;
+        for &held in &cart[cart.len().saturating_sub(COMPARED)..] {
+            let path = self.groups().path_of(held);
+            let alike = self.personal().similarities(held, items);
+            for ((score, &item), alike) in scores.iter_mut().zip(items).zip(alike) {
+                let same = path != NONE && self.groups().path_of(item) == path;
+                let likeness = alike.clamp(0.0, 1.0).max(if same { 0.5 } else { 0.0 });
+                if likeness <= *score {
+                    continue;
+                }
+                let together = complements.pair(held, item).map_or(0, |pair| pair.orders) as f32;
+                let chance = complements.sold(held) as f32 * complements.sold(item) as f32 / all;
+                *score = score.max(likeness / ((together + 1.0) / (chance + 1.0)).max(1.0));
+            }
+        }
+        scores
+    }
+}
