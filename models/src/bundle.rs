@@ -4,6 +4,7 @@ use crate::answer::{Answer, ForAgain, ForCart, ForItem, ForSession, ForUser};
 use crate::bitmap::Bitmap;
 use crate::buy_again::{self, BuyAgainModel};
 use crate::complements::ComplementsModel;
+use crate::context::ContextModel;
 use crate::cross_sell::{self, CrossSellModel, Groups};
 use crate::facets::Facets;
 use crate::habits::Habits;
@@ -64,6 +65,7 @@ pub struct Bundle {
     upsell: UpsellModel,
     session: SessionModel,
     buy_again: BuyAgainModel,
+    context: ContextModel,
     history: UserRows,
     history_values: Array<f32>,
     bought: UserRows,
@@ -132,6 +134,7 @@ impl Bundle {
         let session = parameters.session.fit(training, watch)?;
         parameters.buy_again.validate()?;
         let buy_again = BuyAgainModel::new(parameters.buy_again.clone());
+        let context = parameters.context.fit(&parameters.popular, training, watch)?;
 
         let span = log.span();
         let counts = Counts {
@@ -157,6 +160,7 @@ impl Bundle {
                 config: config.clone(),
             },
             counts,
+            context: context.dimensions().to_vec(),
             metrics: BTreeMap::new(),
             memory_bytes: 0,
             created_by: format!("aisle {}", env!("CARGO_PKG_VERSION")),
@@ -195,6 +199,7 @@ impl Bundle {
             upsell,
             session,
             buy_again,
+            context,
             history: UserRows {
                 offsets: by_user.offsets.iter().map(|&at| at as u64).collect::<Vec<_>>().into(),
                 items: by_user.indices.into(),
@@ -245,6 +250,7 @@ impl Bundle {
         tensors.extend(self.upsell.tensors());
         tensors.extend(self.session.tensors());
         tensors.extend(self.buy_again.tensors());
+        tensors.extend(self.context.tensors());
         tensors.push(Tensor::u64("history.offsets", &self.history.offsets));
         tensors.push(Tensor::u32("history.items", &self.history.items));
         tensors.push(Tensor::f32("history.values", &[self.history_values.len()], &self.history_values));
@@ -360,6 +366,7 @@ impl Bundle {
         let upsell = UpsellModel::load(parameters.upsell.clone(), rows, &mut weights)?;
         let session = SessionModel::load(&parameters.session, rows, &mut weights)?;
         let buy_again = BuyAgainModel::load(parameters.buy_again.clone(), &mut weights)?;
+        let context = ContextModel::load(&parameters.context, &manifest.context, rows, &mut weights)?;
         let (history, entries) = weights.offsets("history.offsets", users.len())?;
         let history = UserRows { offsets: history, items: weights.rows("history.items", entries, rows)? };
         let history_values = weights.reals("history.values", entries)?;
@@ -381,6 +388,7 @@ impl Bundle {
             upsell,
             session,
             buy_again,
+            context,
             history,
             history_values,
             bought,
@@ -528,6 +536,11 @@ impl Bundle {
     /// Reorders.
     pub fn buy_again_model(&self) -> &BuyAgainModel {
         &self.buy_again
+    }
+
+    /// Circumstances.
+    pub fn context_model(&self) -> &ContextModel {
+        &self.context
     }
 
     /// Prices and stock as the next answer sees them.
