@@ -41,6 +41,14 @@ pub struct Columns {
     pub quantity: Option<String>,
     /// Price paid per unit.
     pub price: Option<String>,
+    /// What it was done on: mobile, desktop, ….
+    pub device: Option<String>,
+    /// Where: a country, a city, a store, or a path `UK > London` from coarse to fine.
+    pub location: Option<String>,
+    /// What brought the shopper here: search, newsletter, ….
+    pub traffic_source: Option<String>,
+    /// Further columns that say under what circumstances an event happened, for example `["store_id"]`, each under its own name.
+    pub context: Vec<String>,
     /// `[columns.items]`.
     pub items: ItemColumns,
     /// `[columns.users]`.

@@ -6,6 +6,7 @@ use crate::id_map::IdMap;
 use crate::log::{EventLog, ReadLog, ReadReport, read_events};
 use crate::set_aside::SetAside;
 use crate::source::{Source, Table};
+use crate::split_mix::mix;
 use crate::{DataConfig, DataError, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -186,6 +187,14 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
     log.users = ids.users;
     log.items = ids.items;
 
+    for column in &mut log.context {
+        let (values, new_value) = IdMap::clone(&column.values).sorted();
+        column.value.par_iter_mut().filter(|value| **value != NONE).for_each(|value| *value = new_value[*value as usize]);
+        column.values = Arc::new(values);
+    }
+
+    // Rows that differ in their circumstances alone need an order too, whichever.
+    let circumstances = |event: usize| log.context.iter().fold(0, |key, column| mix(key ^ u64::from(column.value[event])));
     let mut order: Vec<u32> = (0..log.len() as u32).collect();
     let number = |column: &[f32], event: usize| column.get(event).map_or(0, |value| value.to_bits());
     order.par_sort_by_cached_key(|&event| {
@@ -200,6 +209,7 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
             log.kind[event],
             number(&log.quantity, event),
             number(&log.price, event),
+            circumstances(event),
         )
     });
     fn pick<T: Copy + Send + Sync>(column: &[T], order: &[u32]) -> Vec<T> {
@@ -213,6 +223,7 @@ fn canonical(mut log: EventLog, ids: Renumbered) -> EventLog {
     log.price = pick(&log.price, &order);
     log.order = pick(&log.order, &order);
     log.position = pick(&log.position, &order);
+    log.context.iter_mut().for_each(|column| column.value = pick(&column.value, &order));
     log
 }
 

@@ -39,6 +39,8 @@ pub struct Inspection {
     pub orders: OrderFacts,
     /// The catalogue.
     pub catalog: Option<CatalogFacts>,
+    /// Under what circumstances events happened.
+    pub context: Vec<ContextFacts>,
     /// Columns that were not read.
     pub other_columns: Vec<String>,
     /// What the log can serve.
@@ -60,6 +62,17 @@ pub struct TypeFacts {
     pub half_life_days: Option<f32>,
     /// Mean confidence over the log, fading included.
     pub effective_weight: f64,
+}
+
+/// One column of circumstances.
+#[derive(Clone, Debug, Serialize)]
+pub struct ContextFacts {
+    /// The dimension.
+    pub name: String,
+    /// Distinct values.
+    pub values: usize,
+    /// Events whose value is known.
+    pub events: u64,
 }
 
 /// The orders.
@@ -175,6 +188,13 @@ impl Inspection {
                 largest: sizes.last().copied().unwrap_or(0),
             },
             catalog,
+            context: (log.context.iter())
+                .map(|column| ContextFacts {
+                    name: column.name.clone(),
+                    values: column.values.len(),
+                    events: column.value.iter().filter(|&&value| value != NONE).count() as u64,
+                })
+                .collect(),
             other_columns: data.report.other_columns.clone(),
             tasks: Vec::new(),
         };

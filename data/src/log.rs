@@ -1,12 +1,13 @@
-//! The interaction log in memory: only the columns that exist, ids as rows, 8 to 37 bytes an event.
+//! The interaction log in memory: only the columns that exist, ids as rows, 8 to 37 bytes an event, and 4 for each column of circumstances.
 
-use crate::catalog::{NONE, ReadItems, drop_columns, dropped, guess};
+use crate::catalog::{NONE, ReadItems, drop_columns, dropped, guess, tidy};
 use crate::column::{Moments, Numbers, Texts};
 use crate::config::EventRole;
 use crate::id_map::IdMap;
 use crate::set_aside::{Reason, SetAside};
-use crate::source::{Source, Table};
+use crate::source::{Source, Table, TableFile};
 use crate::{DataConfig, DataError, Result};
+use arrow_array::RecordBatch;
 use std::sync::Arc;
 
 /// One event type as the log and the config describe it.
@@ -22,6 +23,24 @@ pub struct EventType {
     pub half_life_days: Option<f32>,
     /// Rows kept.
     pub rows: u64,
+}
+
+/// Under what circumstances the events happened, one column of them: its values, and each event's.
+#[derive(Clone, Debug, Default)]
+pub struct ContextColumn {
+    /// The dimension: device, location, traffic_source, or a column named in `[columns] context`.
+    pub name: String,
+    /// The distinct values, ascending once the log is read.
+    pub values: Arc<IdMap>,
+    /// Row of each event's value, [`NONE`] = not known.
+    pub value: Vec<u32>,
+}
+
+impl ContextColumn {
+    /// The value of an event.
+    pub fn value_of(&self, event: usize) -> Option<&str> {
+        self.value.get(event).filter(|&&value| value != NONE).map(|&value| self.values.id(value))
+    }
 }
 
 /// Interned events, column by column. A column that the files lack is empty.
@@ -49,6 +68,8 @@ pub struct EventLog {
     pub quantity: Vec<f32>,
     /// Price paid per unit; 0 = unknown. May be empty.
     pub price: Vec<f32>,
+    /// Circumstances, only those that the files have, each as long as `item`.
+    pub context: Vec<ContextColumn>,
 }
 
 /// What reading found.
@@ -60,12 +81,16 @@ pub struct ReadReport {
     pub set_aside: SetAside,
     /// Fields that the log has.
     pub fields: Vec<&'static str>,
-    /// Columns that stay unread: context of a later day.
+    /// Circumstances that the log has, by name.
+    pub context: Vec<String>,
+    /// Columns that stay unread.
     pub other_columns: Vec<String>,
     /// Rows with a price of zero, which count as purchases but not as prices.
     pub zero_prices: u64,
 }
 
+/// The circumstance whose values may be paths.
+const LOCATION: &str = "location";
 /// Before the id of a session where it stands for an order.
 const SESSION: &str = "session\0";
 
@@ -79,6 +104,37 @@ struct Fields {
     position: Option<String>,
     quantity: Option<String>,
     price: Option<String>,
+    context: Vec<ContextField>,
+}
+
+/// Where a column of circumstances is.
+struct ContextField {
+    name: String,
+    column: String,
+    /// Whether the config names it: then it must be readable.
+    named: bool,
+}
+
+impl ContextField {
+    /// Its texts in a batch; `None` for a column that nobody named and that holds no texts, such as a struct.
+    fn texts(&self, file: &TableFile, batch: &RecordBatch) -> Result<Option<Texts>> {
+        match Texts::of(file, batch, &self.column) {
+            Err(_) if !self.named => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// A value as it is kept: of locations, a tidy path.
+    fn intern(&self, text: Option<&str>, values: &mut IdMap) -> u32 {
+        match text {
+            Some(path) if self.name == LOCATION && path.contains('>') => match tidy(path) {
+                path if path.is_empty() => NONE,
+                path => values.intern(&path),
+            },
+            Some(text) => values.intern(text),
+            None => NONE,
+        }
+    }
 }
 
 impl Fields {
@@ -102,6 +158,19 @@ impl Fields {
             }
         };
         let item = optional("item_id", &map.item_id)?.ok_or_else(|| missing("item_id", "item_id"))?;
+        let mut context: Vec<ContextField> = Vec::new();
+        for (field, mapped) in [("device", &map.device), ("location", &map.location), ("traffic_source", &map.traffic_source)] {
+            let named = mapped.is_some();
+            context.extend(optional(field, mapped)?.map(|column| ContextField { name: field.into(), column, named }));
+        }
+        for name in &map.context {
+            if !table.has(name)? {
+                return Err(missing(name, "context"));
+            }
+            if context.iter().all(|known| known.name != *name) {
+                context.push(ContextField { name: name.clone(), column: name.clone(), named: true });
+            }
+        }
         let fields = Self {
             item,
             user: optional("user_id", &map.user_id)?,
@@ -112,6 +181,7 @@ impl Fields {
             position: optional("position", &map.position)?,
             quantity: optional("quantity", &map.quantity)?,
             price: optional("price", &map.price)?,
+            context,
         };
         if fields.user.is_none() && fields.order.is_none() && fields.session.is_none() {
             return Err(DataError::NoOwner { table: format!("events file {}", table.given()), found: names.clone() });
@@ -168,11 +238,14 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
     let table = source.open()?;
     let fields = Fields::find(&table, config)?;
     let named = fields.named();
-    admit(&table, named.len())?;
+    admit(&table, named.len() + fields.context.len())?;
     let mut columns: Vec<&str> = named.iter().map(|(_, column)| *column).collect();
+    columns.extend(fields.context.iter().map(|field| field.column.as_str()));
     columns.extend(config.clean.drop_events.iter().map(|rule| rule.column.as_str()));
     report.other_columns = table.column_names().into_iter().filter(|name| !columns.contains(&name.as_str())).collect();
     report.fields = named.iter().map(|(field, _)| *field).collect();
+    // Interned here, and shared once all are known.
+    let mut contexts: Vec<(IdMap, Vec<u32>)> = fields.context.iter().map(|_| Default::default()).collect();
 
     for file in table.files() {
         file.scan(&columns, |batch, first_row| {
@@ -184,6 +257,7 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
             let time = fields.time.as_ref().map(|name| Moments::of(file, batch, name, unit)).transpose()?;
             let position = number(&fields.position)?;
             let (quantity, price) = (number(&fields.quantity)?, number(&fields.price)?);
+            let circumstances = fields.context.iter().map(|field| field.texts(file, batch)).collect::<Result<Vec<_>>>()?;
             let drops = drop_columns(&config.clean.drop_events, |column| Texts::of(file, batch, column))?;
             let (mut buffer, mut user_buffer, mut order_buffer, mut session_buffer) =
                 (String::new(), String::new(), String::new(), String::new());
@@ -314,9 +388,21 @@ pub(crate) fn read_events(source: &Source, items: Option<&ReadItems>, config: &D
                     log.price.push(paid as f32);
                     report.zero_prices += u64::from(paid == 0.0);
                 }
+                for ((field, texts), (values, column)) in fields.context.iter().zip(&circumstances).zip(&mut contexts) {
+                    let text = texts.as_ref().and_then(|texts| texts.at(row, &mut buffer));
+                    column.push(field.intern(text, values));
+                }
             }
             Ok(())
         })?;
+    }
+    for (field, (values, value)) in fields.context.iter().zip(contexts) {
+        if values.is_empty() {
+            report.other_columns.push(field.column.clone());
+            continue;
+        }
+        report.context.push(field.name.clone());
+        log.context.push(ContextColumn { name: field.name.clone(), values: Arc::new(values), value });
     }
     let faults = report.set_aside.faults();
     if faults as f64 > config.clean.max_set_aside * report.rows as f64 {
@@ -433,6 +519,13 @@ impl EventLog {
             position: pick(&self.position, &chosen),
             quantity: pick(&self.quantity, &chosen),
             price: pick(&self.price, &chosen),
+            context: (self.context.iter())
+                .map(|column| ContextColumn {
+                    name: column.name.clone(),
+                    values: column.values.clone(),
+                    value: pick(&column.value, &chosen),
+                })
+                .collect(),
         };
         log.types.iter_mut().for_each(|kind| kind.rows = 0);
         for &kind in &log.kind {

@@ -5,6 +5,7 @@ use crate::bitmap::Bitmap;
 use crate::buy_again::{self, BuyAgainModel};
 use crate::complements::ComplementsModel;
 use crate::condition::{Condition, ConditionError};
+use crate::context::ContextModel;
 use crate::cross_sell::{self, CrossSellModel, Groups};
 use crate::facets::Facets;
 use crate::habits::Habits;
@@ -69,6 +70,7 @@ pub struct Bundle {
     upsell: UpsellModel,
     session: SessionModel,
     buy_again: BuyAgainModel,
+    context: ContextModel,
     history: UserRows,
     history_values: Array<f32>,
     bought: UserRows,
@@ -140,6 +142,7 @@ impl Bundle {
         let session = parameters.session.fit(training, watch)?;
         parameters.buy_again.validate()?;
         let buy_again = BuyAgainModel::new(parameters.buy_again.clone());
+        let context = parameters.context.fit(&parameters.popular, training, watch)?;
 
         let span = log.span();
         let counts = Counts {
@@ -165,6 +168,7 @@ impl Bundle {
                 config: config.clone(),
             },
             counts,
+            context: context.dimensions().to_vec(),
             metrics: BTreeMap::new(),
             memory_bytes: 0,
             created_by: format!("aisle {}", env!("CARGO_PKG_VERSION")),
@@ -203,6 +207,7 @@ impl Bundle {
             upsell,
             session,
             buy_again,
+            context,
             history: UserRows {
                 offsets: by_user.offsets.iter().map(|&at| at as u64).collect::<Vec<_>>().into(),
                 items: by_user.indices.into(),
@@ -255,6 +260,7 @@ impl Bundle {
         tensors.extend(self.upsell.tensors());
         tensors.extend(self.session.tensors());
         tensors.extend(self.buy_again.tensors());
+        tensors.extend(self.context.tensors());
         tensors.push(Tensor::u64("history.offsets", &self.history.offsets));
         tensors.push(Tensor::u32("history.items", &self.history.items));
         tensors.push(Tensor::f32("history.values", &[self.history_values.len()], &self.history_values));
@@ -370,6 +376,7 @@ impl Bundle {
         let upsell = UpsellModel::load(parameters.upsell.clone(), rows, &mut weights)?;
         let session = SessionModel::load(&parameters.session, rows, &mut weights)?;
         let buy_again = BuyAgainModel::load(parameters.buy_again.clone(), &mut weights)?;
+        let context = ContextModel::load(&parameters.context, &manifest.context, rows, &mut weights)?;
         let (history, entries) = weights.offsets("history.offsets", users.len())?;
         let history = UserRows { offsets: history, items: weights.rows("history.items", entries, rows)? };
         let history_values = weights.reals("history.values", entries)?;
@@ -391,6 +398,7 @@ impl Bundle {
             upsell,
             session,
             buy_again,
+            context,
             history,
             history_values,
             bought,
@@ -540,6 +548,11 @@ impl Bundle {
     /// Reorders.
     pub fn buy_again_model(&self) -> &BuyAgainModel {
         &self.buy_again
+    }
+
+    /// Circumstances.
+    pub fn context_model(&self) -> &ContextModel {
+        &self.context
     }
 
     /// Prices and stock as the next answer sees them.

@@ -1,7 +1,7 @@
 //! Recommendation models, exact top-k retrieval, metrics, and the versions they are exported as.
 //!
 //! One algorithm, one file: vectors [`Als`], [`LowPass`], [`TwoTower`]; item-item rows [`ItemKnn`], [`LinearFilter`], [`LocalRidge`], [`Ease`];
-//! their mix [`Blend`]; [`Popular`], [`Complements`], [`Upsell`]. Hyperparameters implement [`Fit`];
+//! their mix [`Blend`]; [`Popular`], [`Context`], [`Complements`], [`Upsell`]. Hyperparameters implement [`Fit`];
 //! what comes of it implements [`Recommend`]. A [`Bundle`] holds one fitted model of each task and answers questions through
 //! the ladder of `answer.rs`; a [`Registry`] keeps versions and the aliases that point at them.
 //! This crate knows matrices and files; it knows nothing of gRPC or command lines.
@@ -18,6 +18,7 @@ mod bundle;
 mod buy_again;
 mod complements;
 mod condition;
+mod context;
 mod contrast;
 mod cross_sell;
 mod dense;
@@ -68,6 +69,7 @@ pub use bundle::Bundle;
 pub use buy_again::{BuyAgain, BuyAgainModel, Due};
 pub use complements::{Complements, ComplementsModel, Together};
 pub use condition::{Condition, ConditionError, Kind, Schema, Value};
+pub use context::{Circumstances, Context, ContextModel, Dimension, InContext, Mark, marks, visitor_state, visitor_states};
 pub use cross_sell::CrossSellModel;
 pub use device::Device;
 pub use ease::Ease;

@@ -5,6 +5,7 @@ use crate::als::{Als, AlsModel};
 use crate::blend::Blend;
 use crate::buy_again::BuyAgain;
 use crate::complements::Complements;
+use crate::context::{Context, Dimension};
 use crate::ease::Ease;
 use crate::item_item::ItemItemModel;
 use crate::item_knn::ItemKnn;
@@ -133,6 +134,8 @@ pub struct Hyperparameters {
     pub session: SessionKnn,
     /// Reorders.
     pub buy_again: BuyAgain,
+    /// Circumstances.
+    pub context: Context,
 }
 
 /// How much there is of what.
@@ -208,6 +211,8 @@ pub struct Manifest {
     pub lineage: Lineage,
     /// Sizes.
     pub counts: Counts,
+    /// Circumstances with cells, whose numbers are in the weights.
+    pub context: Vec<Dimension>,
     /// Measured on a held-out part, by name; empty if nothing was measured.
     pub metrics: BTreeMap<String, f64>,
     /// Bytes that a server needs to hold it.

@@ -35,6 +35,7 @@ fn log_of(users: usize, items: usize, events: &[(u32, u32, u32, i64)]) -> EventL
         quantity: Vec::new(),
         price: Vec::new(),
         position: Vec::new(),
+        context: Vec::new(),
     }
 }
 

@@ -46,6 +46,14 @@ pub fn render(facts: &Inspection, data: &Dataset) -> String {
         count(orders.largest as u64),
     );
 
+    if !facts.context.is_empty() {
+        let _ = writeln!(out, "\nCircumstances");
+        let rows: Vec<Vec<String>> = (facts.context.iter())
+            .map(|column| vec![column.name.clone(), count(column.values as u64), count(column.events)])
+            .collect();
+        out += &table(&["dimension", "values", "events with one"], &rows);
+    }
+
     if let Some(catalog) = &facts.catalog {
         let _ = writeln!(
             out,

@@ -117,6 +117,8 @@ pub struct Settings {
     pub session: SessionKnn,
     /// `[buy-again]`.
     pub buy_again: BuyAgain,
+    /// `[context]`.
+    pub context: aisle_models::Context,
     /// File, environment and flags as one table, before defaults.
     #[serde(skip)]
     pub source: Table,
@@ -210,6 +212,7 @@ impl Settings {
             upsell: self.upsell.clone(),
             session: self.session.clone(),
             buy_again: self.buy_again.clone(),
+            context: self.context.clone(),
         }
     }
 
