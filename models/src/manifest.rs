@@ -5,6 +5,7 @@ use crate::als::{Als, AlsModel};
 use crate::blend::Blend;
 use crate::buy_again::BuyAgain;
 use crate::complements::Complements;
+use crate::content::Content;
 use crate::ease::Ease;
 use crate::item_item::ItemItemModel;
 use crate::item_knn::ItemKnn;
@@ -133,6 +134,9 @@ pub struct Hyperparameters {
     pub session: SessionKnn,
     /// Reorders.
     pub buy_again: BuyAgain,
+    /// Items without events.
+    #[serde(default)]
+    pub content: Content,
 }
 
 /// How much there is of what.
@@ -148,6 +152,9 @@ pub struct Counts {
     pub interactions: usize,
     /// Orders.
     pub orders: usize,
+    /// Items without events that the personal model knows by their content.
+    #[serde(default)]
+    pub cold_items: usize,
     /// Stored complement pairs, both directions.
     pub complement_pairs: usize,
     /// Pairs left out for want of distinct shoppers.

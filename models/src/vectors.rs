@@ -1,6 +1,7 @@
 //! Item vectors and what every model made of them does: rank by inner product, compare by cosine.
 
 use crate::bitmap::Bitmap;
+use crate::content::Newcomers;
 use crate::dense;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
@@ -41,6 +42,9 @@ pub(crate) trait ByVectors: Send + Sync {
     fn knows(&self, _item: u32) -> bool {
         false
     }
+
+    /// See [`Recommend::introduce`].
+    fn introduce(&mut self, _newcomers: &Newcomers) {}
 
     /// See [`Recommend::tensors`].
     fn tensors(&self) -> Vec<Tensor<'_>>;
@@ -86,6 +90,10 @@ impl<T: ByVectors> Recommend for T {
 
     fn knows(&self, item: u32) -> bool {
         ByVectors::knows(self, item)
+    }
+
+    fn introduce(&mut self, newcomers: &Newcomers) {
+        ByVectors::introduce(self, newcomers);
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {

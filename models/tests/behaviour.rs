@@ -3,9 +3,9 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, ReadReport};
 use aisle_models::{
-    Again, Als, Bitmap, Blend, Bundle, BuyAgain, Complements, Ease, Eligible, Fit, ForAgain, ForCart, ForItem, ForSession, ForUser,
-    Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure, ModelError, Personal,
-    Popular, Recommend, Registry, Rung, Scaling, SessionKnn, Training, TwoTower, Upsell,
+    Again, Als, Bitmap, Blend, Bundle, BuyAgain, Complements, Content, Ease, Eligible, Fit, ForAgain, ForCart, ForItem, ForSession,
+    ForUser, Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure, ModelError,
+    Personal, Popular, Recommend, Registry, Rung, Scaling, SessionKnn, Training, TwoTower, Upsell,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -386,6 +386,7 @@ fn parameters(personal: Personal) -> Hyperparameters {
         upsell: Upsell::default(),
         session: SessionKnn::default(),
         buy_again: BuyAgain::default(),
+        content: Content::default(),
     }
 }
 

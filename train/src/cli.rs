@@ -349,6 +349,7 @@ pub fn run(cli: Cli) -> Result<()> {
                     Task::CrossSell => evaluate::cross_sell(parts, &settings, &named, evaluate::Ask { k, lines, targets }),
                     Task::Upsell => evaluate::upsell(parts, &settings, k),
                     Task::BuyAgain => evaluate::buy_again(parts, &settings, k),
+                    Task::Cold => evaluate::cold(parts, &settings, &algorithms, k),
                     Task::Session => evaluate::session(parts, prefixes, &settings, &named, k),
                 }
             };

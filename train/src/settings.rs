@@ -2,8 +2,8 @@
 
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
-    Als, Blend, BuyAgain, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal,
-    Popular, SessionKnn, TwoTower, Upsell,
+    Als, Blend, BuyAgain, Complements, Content, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass,
+    Personal, Popular, SessionKnn, TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -117,6 +117,8 @@ pub struct Settings {
     pub session: SessionKnn,
     /// `[buy-again]`.
     pub buy_again: BuyAgain,
+    /// `[content]`.
+    pub content: Content,
     /// File, environment and flags as one table, before defaults.
     #[serde(skip)]
     pub source: Table,
@@ -210,6 +212,7 @@ impl Settings {
             upsell: self.upsell.clone(),
             session: self.session.clone(),
             buy_again: self.buy_again.clone(),
+            content: self.content.clone(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Full catalogue, no sampled negatives. Each task is a file, and its function's doc states the protocol.
 
 mod buy_again;
+mod cold;
 mod cross_sell;
 mod html;
 mod personal;
@@ -11,6 +12,7 @@ mod slices;
 mod upsell;
 
 pub use buy_again::buy_again;
+pub use cold::cold;
 pub use cross_sell::{Ask, Lines, Targets, cross_sell};
 pub use personal::{AskPersonal, personal, personal_alone};
 pub use session::session;
@@ -38,6 +40,8 @@ pub enum Task {
     Session,
     /// What a shopper buys again.
     BuyAgain,
+    /// Which new product suits whom, by what is known of it: a tenth of the items is hidden.
+    Cold,
 }
 
 /// Past and future.
