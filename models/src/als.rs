@@ -475,6 +475,10 @@ impl ByVectors for AlsModel {
         self.cold = newcomers.items().to_vec().into();
     }
 
+    fn soften(&mut self, scale: f32) {
+        self.vectors = self.vectors.scaled(&self.cold, scale);
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
         let factors = self.als.factors;
         let mut tensors = vec![

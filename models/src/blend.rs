@@ -301,6 +301,10 @@ impl Recommend for BlendModel {
         self.members.iter_mut().for_each(|(_, member)| member.introduce(newcomers));
     }
 
+    fn soften(&mut self, scale: f32) {
+        self.members.iter_mut().for_each(|(_, member)| member.soften(scale));
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
         self.members.iter().flat_map(|(_, member)| member.tensors()).collect()
     }

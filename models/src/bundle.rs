@@ -126,7 +126,7 @@ impl Bundle {
     ) -> Result<Self> {
         let &Training { log, interactions, orders, catalog, .. } = training;
         let mut personal = parameters.personal.fit(training, watch)?;
-        let cold_items = parameters.content.introduce(training, personal.as_mut())?;
+        let cold_items = parameters.content.introduce(training, &data.log, personal.as_mut())?;
         let popular = parameters.popular.fit(training, &())?;
         let complements = parameters.cross_sell.fit(training, watch)?;
         let upsell = parameters.upsell.fit(training, watch)?;

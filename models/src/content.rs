@@ -7,11 +7,13 @@
 //! two count is fitted on items whose weights are known. What was learned from shoppers stays as it was, to the bit.
 
 use crate::Result;
+use crate::bitmap::Bitmap;
+use crate::index::Eligible;
 use crate::kernels::product;
 use crate::neighbours::{Neighbours, Sums};
-use crate::recommend::{Recommend, Training, hyperparameter};
+use crate::recommend::{History, Recommend, Training, hyperparameter};
 use crate::top_k::{Scored, TopK};
-use aisle_data::{Catalog, Csr, cut};
+use aisle_data::{Catalog, Csr, EventLog, cut};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,21 +23,24 @@ use std::sync::OnceLock;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Content {
-    /// What a predicted vector or weight is multiplied by, 0 to 10; 0 = items without events are never recommended by taste.
-    pub weight: f32,
+    /// Of what shoppers are shown, at most this share is new items, 0 to 1: what content gave is scaled down until it is so for a sample of
+    /// shoppers. 0 = items without events are never recommended by taste.
+    pub share: f32,
     /// λ above 0 of the regression, in items.
     pub regularization: f32,
     /// Shoppers of an item at which it counts half in the regression; 0 or more.
     pub known: f32,
     /// Items nearest in content that item-item weights are taken from, 1 to 1000.
     pub neighbours: usize,
+    /// Days after its first event during which an item that `clean.min_users_per_item` leaves out still counts as new; 0 or more.
+    pub days: f32,
     /// Further columns of the items file that say what an item is.
     pub attributes: Vec<String>,
 }
 
 impl Default for Content {
     fn default() -> Self {
-        Self { weight: 1.0, regularization: 3.0, known: 10.0, neighbours: 20, attributes: Vec::new() }
+        Self { share: 0.05, regularization: 3.0, known: 10.0, neighbours: 20, days: 28.0, attributes: Vec::new() }
     }
 }
 
@@ -43,21 +48,31 @@ impl Content {
     /// # Errors
     /// [`crate::ModelError::Hyperparameter`].
     pub fn validate(&self) -> Result<()> {
-        hyperparameter("weight", self.weight, 0.0..=10.0)?;
+        hyperparameter("share", self.share, 0.0..=1.0)?;
+        hyperparameter("days", self.days, 0.0..=f32::MAX)?;
         hyperparameter("regularization", self.regularization, 1e-3..=f32::MAX)?;
         hyperparameter("known", self.known, 0.0..=f32::MAX)?;
         hyperparameter("neighbours", self.neighbours, 1..=1000)
     }
 
-    /// Gives the items without events a place in a fitted model. Returns how many have one.
+    /// Gives new items a place in a fitted model: those that it did not learn about, and that `log`, from which the training data were
+    /// cleaned, does not know either or since a few days. Returns how many have one.
     ///
     /// # Errors
     /// As [`Content::validate`].
-    pub fn introduce(&self, training: &Training, model: &mut dyn Recommend) -> Result<usize> {
+    pub fn introduce(&self, training: &Training, log: &EventLog, model: &mut dyn Recommend) -> Result<usize> {
         self.validate()?;
-        let Some(newcomers) = Newcomers::of(self, training) else { return Ok(0) };
-        model.introduce(&newcomers);
-        Ok(newcomers.items.iter().filter(|&&item| model.knows(item)).count())
+        let Some(newcomers) = Newcomers::of(self, training, log) else { return Ok(0) };
+        let placed = |model: &dyn Recommend| newcomers.items.iter().filter(|&&item| model.knows(item)).count();
+        // Two towers see to it themselves, in their own way.
+        if placed(model) == 0 {
+            model.introduce(&newcomers);
+            let modesty = newcomers.modesty(training, model);
+            if modesty < 1.0 {
+                model.soften(modesty);
+            }
+        }
+        Ok(placed(model))
     }
 }
 
@@ -75,6 +90,11 @@ const WIDTH: usize = 64;
 const ITERATIONS: usize = 40;
 /// Items whose known weights say how far an average of neighbours can be trusted.
 const SAMPLE: usize = 2000;
+/// Shoppers whose answers say how much new items must be scaled down, and the answers of each, at most.
+const SHOPPERS: usize = 500;
+const ANSWERS: usize = 20;
+/// New items are never scaled down more than this: among themselves they must stay in order.
+const MOST_MODEST: f32 = 0.01;
 /// Weights kept into and out of an item without events.
 const KEPT: usize = 50;
 
@@ -257,16 +277,18 @@ pub struct Newcomers<'a> {
 
 impl<'a> Newcomers<'a> {
     /// `None` if content is switched off, or there is no such item. O(text of the catalogue).
-    pub fn of(content: &'a Content, training: &Training) -> Option<Self> {
+    fn of(content: &'a Content, training: &Training, log: &EventLog) -> Option<Self> {
         let by_item = &training.interactions.by_item;
         let users = |item: u32| by_item.columns(item as usize).len();
         let rows = by_item.rows().min(training.catalog.len()) as u32;
         let known: Vec<u32> = (0..rows).filter(|&item| users(item) > 0).collect();
-        if content.weight == 0.0 || known.is_empty() || known.len() == rows as usize {
+        if content.share == 0.0 || known.is_empty() || known.len() == rows as usize {
             return None;
         }
         let features = ContentFeatures::of(training.catalog, &content.attributes, |item| item < rows && users(item) > 0);
-        let items: Vec<u32> = (0..rows).filter(|&item| users(item) == 0 && !features.item(item).is_empty()).collect();
+        let old = old(log, content.days);
+        let new = |&item: &u32| users(item) == 0 && !old.contains(item) && !features.item(item).is_empty();
+        let items: Vec<u32> = (0..rows).filter(new).collect();
         if items.is_empty() {
             return None;
         }
@@ -298,7 +320,7 @@ impl<'a> Newcomers<'a> {
         };
         let system = rows(&self.known, &|at| self.weights[at]);
         let by_feature = system.transposed(features.len() + 1);
-        let asked = rows(&self.items, &|_| self.content.weight);
+        let asked = rows(&self.items, &|_| 1.0);
         let mut found = vec![0f32; self.items.len() * depth];
         for from in (0..depth).step_by(WIDTH) {
             let width = WIDTH.min(depth - from);
@@ -325,6 +347,36 @@ impl<'a> Newcomers<'a> {
         table
     }
 
+    /// What scores of new items are to be multiplied by, at most 1, so that no more than their share of the answers of a sample of shoppers
+    /// is theirs.
+    fn modesty(&self, training: &Training, model: &dyn Recommend) -> f32 {
+        let by_user = &training.interactions.by_user;
+        let shoppers: Vec<usize> = (0..by_user.rows()).filter(|&user| !by_user.columns(user).is_empty()).collect();
+        let step = shoppers.len().div_ceil(SHOPPERS).max(1);
+        let of = |user: usize| {
+            let (items, values) = by_user.row(user);
+            History { items, values, user: (!training.interactions.rows_are_orders).then_some(user as u32) }
+        };
+        let histories: Vec<History> = shoppers.into_iter().step_by(step).map(of).collect();
+        let k = (self.known.len() / 10).clamp(1, ANSWERS);
+        let answers = |items: &[u32]| {
+            let allowed = Bitmap::of(training.interactions.items(), |item| items.binary_search(&item).is_ok());
+            let eligible: Vec<Eligible> = histories.iter().map(|history| Eligible::without(&allowed, history.items)).collect();
+            model.recommend_batch(&histories, k, &eligible)
+        };
+        // The n-th best new item is among the k best once its score, scaled, is above that of the (k − n + 1)-th best known one.
+        let mut enough: Vec<f32> = Vec::new();
+        for (known, new) in answers(&self.known).iter().zip(answers(&self.items)) {
+            for (rank, new) in new.iter().enumerate().filter(|(_, new)| new.score > 0.0) {
+                let rival = known.get(k - 1 - rank).map_or(0.0, |known| known.score);
+                enough.push((rival / new.score).max(0.0));
+            }
+        }
+        let admitted = (self.content.share * (k * histories.len()) as f32) as usize;
+        enough.sort_by(f32::total_cmp);
+        enough.get(admitted).map_or(1.0, |&modesty| modesty.clamp(MOST_MODEST, 1.0))
+    }
+
     fn nearest(&self, items: &[u32]) -> Vec<Vec<Scored>> {
         items.par_iter().map_init(Sums::default, |sums, &item| self.cosine.near(item, self.content.neighbours, sums)).collect()
     }
@@ -343,7 +395,7 @@ impl<'a> Newcomers<'a> {
         let sample: Vec<u32> = self.known.iter().copied().step_by(step).collect();
         let near_sample = self.nearest(&sample);
         let predict = |rows: &Csr| -> Vec<Vec<Scored>> {
-            let trust = trust(rows, &sample, &near_sample).map(|part| part * self.content.weight);
+            let trust = trust(rows, &sample, &near_sample);
             let blend = |sums: &mut Sums, near: &Vec<Scored>| average(rows, near, trust, sums);
             near.par_iter().map_init(Sums::default, blend).collect()
         };
@@ -358,6 +410,14 @@ impl<'a> Newcomers<'a> {
         all.par_iter_mut().for_each(|row| row.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item))));
         Neighbours::from_rows(all)
     }
+}
+
+/// Items that a log knows, and not only since its last days.
+fn old(log: &EventLog, days: f32) -> Bitmap {
+    let fresh = log.span().map_or(i64::MAX, |(_, last)| last - (f64::from(days) * 86_400_000.0) as i64);
+    let mut old = Bitmap::filled(log.items.len(), false);
+    (0..log.len()).filter(|&event| log.time_of(event) < fresh).for_each(|event| old.insert(log.item[event]));
+    old
 }
 
 /// (FᵀF + λI) X = FᵀT for all columns of T at once, by conjugate gradients preconditioned with the diagonal (Golub and Van Loan, "Matrix

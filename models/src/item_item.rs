@@ -109,6 +109,10 @@ impl Recommend for ItemItemModel {
         self.cold = newcomers.items().to_vec().into();
     }
 
+    fn soften(&mut self, scale: f32) {
+        self.neighbours = self.neighbours.scaled(|item| if self.cold.binary_search(&item).is_ok() { scale } else { 1.0 });
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
         let mut tensors = self.neighbours.tensors(self.names);
         tensors.extend((!self.cold.is_empty()).then(|| Tensor::u32(self.cold_name, &self.cold)));

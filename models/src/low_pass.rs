@@ -212,6 +212,10 @@ impl ByVectors for LowPassModel {
         self.cold = newcomers.items().to_vec().into();
     }
 
+    fn soften(&mut self, scale: f32) {
+        self.vectors = self.vectors.scaled(&self.cold, scale);
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
         let mut tensors = vec![
             Tensor::f32("low_pass.item_vectors", &[self.vectors.len(), self.vectors.depth()], self.vectors.values()),

@@ -154,6 +154,9 @@ pub trait Recommend: Send + Sync {
     /// leaves them out.
     fn introduce(&mut self, _newcomers: &Newcomers) {}
 
+    /// Scales the scores of these items.
+    fn soften(&mut self, _scale: f32) {}
+
     /// The arrays to export.
     fn tensors(&self) -> Vec<Tensor<'_>>;
 }

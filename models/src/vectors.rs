@@ -46,6 +46,9 @@ pub(crate) trait ByVectors: Send + Sync {
     /// See [`Recommend::introduce`].
     fn introduce(&mut self, _newcomers: &Newcomers) {}
 
+    /// See [`Recommend::soften`].
+    fn soften(&mut self, _scale: f32) {}
+
     /// See [`Recommend::tensors`].
     fn tensors(&self) -> Vec<Tensor<'_>>;
 }
@@ -94,6 +97,10 @@ impl<T: ByVectors> Recommend for T {
 
     fn introduce(&mut self, newcomers: &Newcomers) {
         ByVectors::introduce(self, newcomers);
+    }
+
+    fn soften(&mut self, scale: f32) {
+        ByVectors::soften(self, scale);
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {
@@ -157,6 +164,15 @@ impl Vectors {
     /// The vector of an item.
     pub fn item(&self, item: u32) -> &[f32] {
         &self.values()[item as usize * self.depth()..][..self.depth()]
+    }
+
+    /// The same with the vectors of some items scaled.
+    pub fn scaled(&self, items: &[u32], scale: f32) -> Self {
+        let mut values = self.values().to_vec();
+        for &item in items {
+            values[item as usize * self.depth()..][..self.depth()].iter_mut().for_each(|value| *value *= scale);
+        }
+        Self::new(values.into(), self.depth())
     }
 
     /// The best for a query; nothing for none.

@@ -77,6 +77,7 @@ pub fn cold(parts: &Parts, settings: &Settings, algorithms: &[Algorithm], k: usi
     let hidden: Vec<u32> = (0..before.items() as u32).filter(draw).collect();
     let is_hidden = Bitmap::of(before.items(), |item| hidden.binary_search(&item).is_ok());
     let log = whole.select(|event| !is_hidden.contains(whole.item[event]));
+    let raw = parts.train.log.select(|event| !is_hidden.contains(parts.train.log.item[event]));
     let interactions = Interactions::of(&log);
     let orders = Orders::of(&log);
     let mut catalog = catalog.clone();
@@ -134,7 +135,7 @@ pub fn cold(parts: &Parts, settings: &Settings, algorithms: &[Algorithm], k: usi
         let mut model = chosen.fit(&training, &progress)?;
         let alone = mean_ndcg(model.as_ref(), &known_asked, &known);
         let began_content = Instant::now();
-        let placed = settings.content.introduce(&training, model.as_mut())?;
+        let placed = settings.content.introduce(&training, &raw, model.as_mut())?;
         let content_seconds = began_content.elapsed().as_secs_f64();
         let fit_seconds = began.elapsed().as_secs_f64();
         progress.clear();
