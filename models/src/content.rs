@@ -40,7 +40,7 @@ pub struct Content {
 
 impl Default for Content {
     fn default() -> Self {
-        Self { share: 0.05, regularization: 3.0, known: 10.0, neighbours: 20, days: 28.0, attributes: Vec::new() }
+        Self { share: 0.05, regularization: 3.0, known: 50.0, neighbours: 5, days: 28.0, attributes: Vec::new() }
     }
 }
 
