@@ -10,6 +10,7 @@
 //! of d. Rows shorter than d, nearly all in a shop, are solved that way, n²·d/2 + n³/6 multiply-adds; the others
 //! directly, n·d²/2 + d³/6. Rows are independent, so the result does not depend on threads.
 
+use crate::content::Newcomers;
 use crate::dense;
 use crate::kernels::{LANES, Simd, add_rows, copy_rows, dots, gather, gram, simd, solve, substitute};
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
@@ -348,7 +349,7 @@ impl Als {
             }
             watch.step("als", iteration, self.iterations);
         }
-        Ok(AlsModel::new(self.clone(), users.values.into(), items.values.into()))
+        Ok(AlsModel::new(self.clone(), users.values.into(), items.values.into(), Array::default()))
     }
 }
 
@@ -359,14 +360,24 @@ pub struct AlsModel {
     user_factors: Array<f32>,
     /// Of the items, on principal axes.
     vectors: Vectors,
+    /// Of the vectors that were learned from shoppers.
     spectrum: Vec<f32>,
+    /// Items whose vectors come from their content, ascending.
+    cold: Array<u32>,
 }
 
 impl AlsModel {
-    fn new(als: Als, user_factors: Array<f32>, item_factors: Array<f32>) -> Self {
-        let spectrum = spectrum(&item_factors, als.factors, als.alpha);
+    fn new(als: Als, user_factors: Array<f32>, item_factors: Array<f32>, cold: Array<u32>) -> Self {
+        let spectrum = match cold.is_empty() {
+            true => spectrum(&item_factors, als.factors, als.alpha),
+            false => {
+                let mut learned = item_factors.to_vec();
+                cold.iter().for_each(|&item| learned[item as usize * als.factors..][..als.factors].fill(0.0));
+                spectrum(&learned, als.factors, als.alpha)
+            }
+        };
         let vectors = Vectors::new(item_factors, als.factors);
-        Self { als, user_factors, vectors, spectrum }
+        Self { als, user_factors, vectors, spectrum, cold }
     }
 
     /// From the arrays of a version.
@@ -374,7 +385,8 @@ impl AlsModel {
         als.validate()?;
         let (user_factors, _) = weights.matrix("als.user_factors", users, Some(als.factors))?;
         let (item_factors, _) = weights.matrix("als.item_factors", items, Some(als.factors))?;
-        Ok(Self::new(als, user_factors, item_factors))
+        let cold = weights.some_rows("als.cold", items)?;
+        Ok(Self::new(als, user_factors, item_factors, cold))
     }
 
     /// The vector of a history, known or not: the solve of the training, without training. That of an unchanged trained
@@ -403,7 +415,7 @@ impl AlsModel {
 
     /// A model that knows no users.
     pub(crate) fn of_items(als: Als, item_factors: Array<f32>) -> Self {
-        Self::new(als, Vec::new().into(), item_factors)
+        Self::new(als, Vec::new().into(), item_factors, Array::default())
     }
 
     /// The vectors of the items and their dimension.
@@ -454,11 +466,26 @@ impl ByVectors for AlsModel {
         })
     }
 
+    fn knows(&self, item: u32) -> bool {
+        self.cold.binary_search(&item).is_ok()
+    }
+
+    fn introduce(&mut self, newcomers: &Newcomers) {
+        self.vectors = Vectors::new(newcomers.placed(self.vectors.values(), self.als.factors).into(), self.als.factors);
+        self.cold = newcomers.items().to_vec().into();
+    }
+
+    fn soften(&mut self, scale: f32) {
+        self.vectors = self.vectors.scaled(&self.cold, scale);
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
         let factors = self.als.factors;
-        vec![
+        let mut tensors = vec![
             Tensor::f32("als.user_factors", &[self.user_factors.len() / factors, factors], &self.user_factors),
             Tensor::f32("als.item_factors", &[self.vectors.len(), factors], self.vectors.values()),
-        ]
+        ];
+        tensors.extend((!self.cold.is_empty()).then(|| Tensor::u32("als.cold", &self.cold)));
+        tensors
     }
 }

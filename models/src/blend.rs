@@ -4,6 +4,7 @@
 //! different scales speak equally loud to everyone. Each member proposes its best candidates; all members score the union.
 //! Weights are learned by coordinate ascent on NDCG over a part of the data that should resemble the future (`split`).
 
+use crate::content::Newcomers;
 use crate::held_out::{CUT, HeldOut};
 use crate::index::{Eligible, Found};
 use crate::manifest::Personal;
@@ -294,6 +295,14 @@ impl Recommend for BlendModel {
 
     fn knows(&self, item: u32) -> bool {
         self.members.iter().any(|(_, member)| member.knows(item))
+    }
+
+    fn introduce(&mut self, newcomers: &Newcomers) {
+        self.members.iter_mut().for_each(|(_, member)| member.introduce(newcomers));
+    }
+
+    fn soften(&mut self, scale: f32) {
+        self.members.iter_mut().for_each(|(_, member)| member.soften(scale));
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {

@@ -135,7 +135,8 @@ impl Bundle {
         watch: &dyn Watch,
     ) -> Result<Self> {
         let &Training { log, interactions, orders, catalog, .. } = training;
-        let personal = parameters.personal.fit(training, watch)?;
+        let mut personal = parameters.personal.fit(training, watch)?;
+        let cold_items = parameters.content.introduce(training, &data.log, personal.as_mut())?;
         let popular = parameters.popular.fit(training, &())?;
         let complements = parameters.cross_sell.fit(training, watch)?;
         let upsell = parameters.upsell.fit(training, watch)?;
@@ -151,6 +152,7 @@ impl Bundle {
             rows: interactions.users(),
             interactions: interactions.nnz(),
             orders: orders.len(),
+            cold_items,
             complement_pairs: complements.pairs(),
             suppressed_pairs: complements.suppressed,
         };

@@ -2,10 +2,11 @@
 
 use crate::Result;
 use crate::als::Scaling;
+use crate::content::Newcomers;
 use crate::index::{Eligible, Found};
 use crate::neighbours::{Names, Neighbours};
 use crate::recommend::{History, Recommend, strongest};
-use crate::weights::{Tensor, Weights};
+use crate::weights::{Array, Tensor, Weights};
 
 /// Rows of item → item weights.
 pub struct ItemItemModel {
@@ -13,28 +14,32 @@ pub struct ItemItemModel {
     names: Names,
     neighbours: Neighbours,
     scaling: Scaling,
+    /// Name of the array of `cold`.
+    cold_name: &'static str,
+    /// Items whose weights come from their content, ascending.
+    cold: Array<u32>,
 }
 
 impl ItemItemModel {
     /// Neighbours by co-occurrence, for example on orders.
     pub fn knn(neighbours: Neighbours, scaling: Scaling) -> Self {
         let names = ["item_knn.offsets", "item_knn.items", "item_knn.scores"];
-        Self { algorithm: "item-knn", names, neighbours, scaling }
+        Self { algorithm: "item-knn", names, neighbours, scaling, cold_name: "item_knn.cold", cold: Array::default() }
     }
 
     pub(crate) fn linear_filter(neighbours: Neighbours, scaling: Scaling) -> Self {
         let names = ["linear_filter.offsets", "linear_filter.items", "linear_filter.scores"];
-        Self { algorithm: "linear-filter", names, neighbours, scaling }
+        Self { algorithm: "linear-filter", names, neighbours, scaling, cold_name: "linear_filter.cold", cold: Array::default() }
     }
 
     pub(crate) fn local_ridge(neighbours: Neighbours, scaling: Scaling) -> Self {
         let names = ["local_ridge.offsets", "local_ridge.items", "local_ridge.scores"];
-        Self { algorithm: "local-ridge", names, neighbours, scaling }
+        Self { algorithm: "local-ridge", names, neighbours, scaling, cold_name: "local_ridge.cold", cold: Array::default() }
     }
 
     pub(crate) fn ease(neighbours: Neighbours, scaling: Scaling) -> Self {
         let names = ["ease.offsets", "ease.items", "ease.scores"];
-        Self { algorithm: "ease", names, neighbours, scaling }
+        Self { algorithm: "ease", names, neighbours, scaling, cold_name: "ease.cold", cold: Array::default() }
     }
 
     /// Its rows.
@@ -45,6 +50,7 @@ impl ItemItemModel {
     /// Takes the arrays of a version; `self` says which algorithm's.
     pub(crate) fn load(mut self, items: usize, weights: &mut Weights) -> Result<Self> {
         self.neighbours = Neighbours::load(self.names, items, weights)?;
+        self.cold = weights.some_rows(self.cold_name, items)?;
         Ok(self)
     }
 
@@ -94,7 +100,22 @@ impl Recommend for ItemItemModel {
         self.neighbours.with_sums(self.sources(history), |sums| sums.deviation())
     }
 
+    fn knows(&self, item: u32) -> bool {
+        self.cold.binary_search(&item).is_ok()
+    }
+
+    fn introduce(&mut self, newcomers: &Newcomers) {
+        self.neighbours = newcomers.rows(&self.neighbours);
+        self.cold = newcomers.items().to_vec().into();
+    }
+
+    fn soften(&mut self, scale: f32) {
+        self.neighbours = self.neighbours.scaled(|item| if self.cold.binary_search(&item).is_ok() { scale } else { 1.0 });
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
-        self.neighbours.tensors(self.names)
+        let mut tensors = self.neighbours.tensors(self.names);
+        tensors.extend((!self.cold.is_empty()).then(|| Tensor::u32(self.cold_name, &self.cold)));
+        tensors
     }
 }

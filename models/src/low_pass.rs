@@ -5,6 +5,7 @@
 //! (Halko, Martinsson and Tropp, SIAM Review 2011, algorithm 4.4). A new shopper is a weighted sum of item vectors: no solve.
 
 use crate::als::Scaling;
+use crate::content::Newcomers;
 use crate::dense;
 use crate::kernels::{LANES, add_rows, dot, product, simd};
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
@@ -130,7 +131,8 @@ impl Fit for LowPass {
         let weights: Vec<f32> =
             items.iter().map(|&degree| if degree > 0.0 { degree.powf(-0.5 - this.popularity) } else { 0.0 }).collect();
         watch.step("low-pass", this.iterations + 1, this.iterations + 1);
-        Ok(LowPassModel { scaling: this.scaling, vectors: Vectors::new(vectors.into(), this.factors), weights: weights.into() })
+        let vectors = Vectors::new(vectors.into(), this.factors);
+        Ok(LowPassModel { scaling: this.scaling, vectors, weights: weights.into(), cold: Array::default() })
     }
 }
 
@@ -141,6 +143,8 @@ pub struct LowPassModel {
     vectors: Vectors,
     /// What each item's vector is multiplied by in a history: D_i^(-½ - popularity).
     weights: Array<f32>,
+    /// Items whose vectors come from their content, ascending.
+    cold: Array<u32>,
 }
 
 impl LowPassModel {
@@ -148,7 +152,8 @@ impl LowPassModel {
         low_pass.validate()?;
         let (vectors, _) = weights.matrix("low_pass.item_vectors", items, Some(low_pass.factors))?;
         let scales = weights.reals("low_pass.weights", items)?;
-        Ok(Self { scaling: low_pass.scaling, vectors: Vectors::new(vectors, low_pass.factors), weights: scales })
+        let cold = weights.some_rows("low_pass.cold", items)?;
+        Ok(Self { scaling: low_pass.scaling, vectors: Vectors::new(vectors, low_pass.factors), weights: scales, cold })
     }
 
     /// The vector of a history: Σ c_i D_i^-½ V_i. O(n · d).
@@ -190,10 +195,33 @@ impl ByVectors for LowPassModel {
         items.iter().map(explain).collect()
     }
 
+    fn knows(&self, item: u32) -> bool {
+        self.cold.binary_search(&item).is_ok()
+    }
+
+    /// In a history a new item counts as its vector says that it will sell: exponents of degrees are linear in their logarithms.
+    fn introduce(&mut self, newcomers: &Newcomers) {
+        let depth = self.vectors.depth();
+        self.vectors = Vectors::new(newcomers.placed(self.vectors.values(), depth).into(), depth);
+        let logarithms: Vec<f32> = self.weights.iter().map(|weight| weight.max(f32::MIN_POSITIVE).ln()).collect();
+        let mut weights = self.weights.to_vec();
+        for (&item, logarithm) in newcomers.items().iter().zip(newcomers.vectors(&logarithms, 1)) {
+            weights[item as usize] = logarithm.min(0.0).exp();
+        }
+        self.weights = weights.into();
+        self.cold = newcomers.items().to_vec().into();
+    }
+
+    fn soften(&mut self, scale: f32) {
+        self.vectors = self.vectors.scaled(&self.cold, scale);
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
-        vec![
+        let mut tensors = vec![
             Tensor::f32("low_pass.item_vectors", &[self.vectors.len(), self.vectors.depth()], self.vectors.values()),
             Tensor::f32("low_pass.weights", &[self.weights.len()], &self.weights),
-        ]
+        ];
+        tensors.extend((!self.cold.is_empty()).then(|| Tensor::u32("low_pass.cold", &self.cold)));
+        tensors
     }
 }

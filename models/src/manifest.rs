@@ -6,6 +6,7 @@ use crate::blend::Blend;
 use crate::buy_again::BuyAgain;
 use crate::complements::Complements;
 use crate::context::{Context, Dimension};
+use crate::content::Content;
 use crate::ease::Ease;
 use crate::item_item::ItemItemModel;
 use crate::item_knn::ItemKnn;
@@ -136,6 +137,9 @@ pub struct Hyperparameters {
     pub buy_again: BuyAgain,
     /// Circumstances.
     pub context: Context,
+    /// Items without events.
+    #[serde(default)]
+    pub content: Content,
 }
 
 /// How much there is of what.
@@ -151,6 +155,9 @@ pub struct Counts {
     pub interactions: usize,
     /// Orders.
     pub orders: usize,
+    /// Items without events that the personal model knows by their content.
+    #[serde(default)]
+    pub cold_items: usize,
     /// Stored complement pairs, both directions.
     pub complement_pairs: usize,
     /// Pairs left out for want of distinct shoppers.

@@ -35,6 +35,17 @@ impl Neighbours {
         Self { offsets: offsets.into(), items: items.into(), scores: scores.into() }
     }
 
+    /// The same with the weights into each item scaled, and the rows in descending order again.
+    pub(crate) fn scaled(&self, scale: impl Fn(u32) -> f32 + Sync) -> Self {
+        let rows = (0..self.offsets.len().saturating_sub(1) as u32).into_par_iter().map(|item| {
+            let scaled = |to: Scored| Scored { item: to.item, score: to.score * scale(to.item) };
+            let mut row: Vec<Scored> = self.row(item).map(scaled).collect();
+            row.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
+            row
+        });
+        Self::from_rows(rows.collect())
+    }
+
     pub(crate) fn load(names: Names, items: usize, weights: &mut Weights) -> Result<Self> {
         let (offsets, entries) = weights.offsets(names[0], items)?;
         let neighbours = weights.rows(names[1], entries, items)?;

@@ -1,5 +1,6 @@
 //! What every algorithm is: hyperparameters that fit to data, and a model that recommends.
 
+use crate::content::Newcomers;
 use crate::device::Device;
 use crate::index::{Eligible, Found};
 use crate::top_k::Scored;
@@ -148,6 +149,13 @@ pub trait Recommend: Send + Sync {
     fn knows(&self, _item: u32) -> bool {
         false
     }
+
+    /// Gives items that nobody has touched yet a place by their content; what was learned stays as it is. A model without a way to do so
+    /// leaves them out.
+    fn introduce(&mut self, _newcomers: &Newcomers) {}
+
+    /// Scales the scores of these items.
+    fn soften(&mut self, _scale: f32) {}
 
     /// The arrays to export.
     fn tensors(&self) -> Vec<Tensor<'_>>;

@@ -1,6 +1,7 @@
 //! Item vectors and what every model made of them does: rank by inner product, compare by cosine.
 
 use crate::bitmap::Bitmap;
+use crate::content::Newcomers;
 use crate::dense;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
@@ -41,6 +42,12 @@ pub(crate) trait ByVectors: Send + Sync {
     fn knows(&self, _item: u32) -> bool {
         false
     }
+
+    /// See [`Recommend::introduce`].
+    fn introduce(&mut self, _newcomers: &Newcomers) {}
+
+    /// See [`Recommend::soften`].
+    fn soften(&mut self, _scale: f32) {}
 
     /// See [`Recommend::tensors`].
     fn tensors(&self) -> Vec<Tensor<'_>>;
@@ -86,6 +93,14 @@ impl<T: ByVectors> Recommend for T {
 
     fn knows(&self, item: u32) -> bool {
         ByVectors::knows(self, item)
+    }
+
+    fn introduce(&mut self, newcomers: &Newcomers) {
+        ByVectors::introduce(self, newcomers);
+    }
+
+    fn soften(&mut self, scale: f32) {
+        ByVectors::soften(self, scale);
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {
@@ -149,6 +164,15 @@ impl Vectors {
     /// The vector of an item.
     pub fn item(&self, item: u32) -> &[f32] {
         &self.values()[item as usize * self.depth()..][..self.depth()]
+    }
+
+    /// The same with the vectors of some items scaled.
+    pub fn scaled(&self, items: &[u32], scale: f32) -> Self {
+        let mut values = self.values().to_vec();
+        for &item in items {
+            values[item as usize * self.depth()..][..self.depth()].iter_mut().for_each(|value| *value *= scale);
+        }
+        Self::new(values.into(), self.depth())
     }
 
     /// The best for a query; nothing for none.

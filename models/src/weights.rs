@@ -201,6 +201,18 @@ impl Weights {
         Ok(values)
     }
 
+    /// Takes row numbers of any count, strictly ascending and all below `below`; none if there is no such array.
+    pub fn some_rows(&mut self, name: &str, below: usize) -> Result<Array<u32>> {
+        let Some(len) = self.entries.get(name).and_then(|(_, shape, _)| shape.first().copied()) else {
+            return Ok(Array::default());
+        };
+        let rows = self.rows(name, len, below)?;
+        if !rows.is_sorted_by(|a, b| a < b) {
+            return Err(self.damaged(name, "rows out of order".into(), "ascending rows".into()));
+        }
+        Ok(rows)
+    }
+
     /// Takes the positions of a table of `rows` rows: `rows + 1`, ascending from 0. Returns them and the last.
     pub fn offsets(&mut self, name: &str, rows: usize) -> Result<(Array<u64>, usize)> {
         let (values, shape) = self.take::<u64>(name, Dtype::U64)?;

@@ -3,9 +3,9 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, ReadReport};
 use aisle_models::{
-    Again, Als, Bitmap, Blend, Bundle, BuyAgain, Complements, Ease, Eligible, Fit, ForAgain, ForCart, ForItem, ForSession, ForUser,
-    Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure, ModelError, Personal,
-    Popular, Recommend, Registry, Rung, Scaling, SessionKnn, Training, TwoTower, Upsell,
+    Again, Als, Bitmap, Blend, Bundle, BuyAgain, Complements, Content, Ease, Eligible, Fit, ForAgain, ForCart, ForItem, ForSession,
+    ForUser, Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure, ModelError,
+    Personal, Popular, Recommend, Registry, Rung, Scaling, SessionKnn, Training, TwoTower, Upsell,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -387,6 +387,87 @@ fn parameters(personal: Personal) -> Hyperparameters {
         upsell: Upsell::default(),
         session: SessionKnn::default(),
         buy_again: BuyAgain::default(),
+        content: Content::default(),
+    }
+}
+
+/// The shop with two new items: a cup and a hammer that nobody has bought yet.
+fn shop_with_news() -> (Dataset, [u32; 2]) {
+    let mut data = shop();
+    let (cup, hammer) = (20, 21);
+    let mut catalog = Catalog { given: true, ..Catalog::default() };
+    for item in 0..22u32 {
+        let category = match item {
+            20 => Some("Home > Cups"),
+            21 => Some("Tools > Hammers"),
+            _ => data.catalog.category.get(item),
+        };
+        catalog.title.push(Some(&format!("Item {item}")));
+        catalog.category.push(category);
+        catalog.price.push(data.catalog.price[item as usize]);
+        catalog.currency.push(Some("EUR"));
+        catalog.brand.push(None);
+        catalog.available.push(true);
+    }
+    data.catalog = catalog;
+    (data, [cup, hammer])
+}
+
+#[test]
+fn a_new_item_suits_who_likes_its_category() {
+    let (data, [cup, hammer]) = shop_with_news();
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    for personal in [
+        Personal::Als(als()),
+        Personal::LowPass(low_pass()),
+        Personal::LocalRidge(local_ridge()),
+        Personal::ItemKnn(ItemKnn::default()),
+        Personal::Blend(blend()),
+    ] {
+        let name = personal.algorithm();
+        let mut made = Bundle::fit(&data, &DataConfig::default(), parameters(personal.clone()), &()).unwrap();
+        assert_eq!(made.manifest.counts.cold_items, 2, "{name}");
+        // As it is, and as it comes back.
+        let version = registry.publish("shop", &mut made).unwrap();
+        for made in [&made, &registry.verify("shop", &version).unwrap()] {
+            assert!(made.is_trained(cup) && made.is_trained(hammer), "{name}");
+            for user in 0..40 {
+                let ask = ForUser { user: Some(user), ..ForUser::default() };
+                let answer = made.rank(&ForUser { k: 2, ..ask }, &[cup, hammer]);
+                let first = if user % 2 == 0 { cup } else { hammer };
+                assert_eq!((answer.rung, answer.items[0].item), (Rung::Personal, first), "{name}, shopper {user}");
+            }
+            let like = made.similar(&ForItem { item: cup, k: 3, ..ForItem::default() });
+            assert!(like.items.iter().all(|ranked| ranked.item < 10), "{name}: {:?}", like.items);
+        }
+        let off = Content { share: 0.0, ..Content::default() };
+        let without =
+            Bundle::fit(&data, &DataConfig::default(), Hyperparameters { content: off, ..parameters(personal) }, &()).unwrap();
+        assert!(!without.is_trained(cup), "{name}: switched off");
+    }
+}
+
+/// Content touches nothing that was learned: who asks for known items gets the same scores, bit for bit.
+#[test]
+fn new_items_change_no_score_of_the_others() {
+    let (data, _) = shop_with_news();
+    let off = Content { share: 0.0, ..Content::default() };
+    let known: Vec<u32> = (0..20).collect();
+    for personal in [Personal::Als(als()), Personal::LowPass(low_pass()), Personal::LocalRidge(local_ridge())] {
+        let fit = |content: &Content| {
+            let parameters = Hyperparameters { content: content.clone(), ..parameters(personal.clone()) };
+            Bundle::fit(&data, &DataConfig::default(), parameters, &()).unwrap()
+        };
+        let (with, without) = (fit(&Content::default()), fit(&off));
+        for user in 0..40 {
+            let (items, values) = with.history(user);
+            // Folded in, and known.
+            for user in [None, Some(user)] {
+                let history = History { items, values, user };
+                assert_eq!(with.personal().score(history, &known), without.personal().score(history, &known));
+            }
+        }
     }
 }
 

@@ -350,6 +350,7 @@ pub fn run(cli: Cli) -> Result<()> {
                     Task::Upsell => evaluate::upsell(parts, &settings, k),
                     Task::BuyAgain => evaluate::buy_again(parts, &settings, k),
                     Task::Context => evaluate::context(parts, &settings, k),
+                    Task::Cold => evaluate::cold(parts, &settings, &algorithms, k),
                     Task::Session => evaluate::session(parts, prefixes, &settings, &named, k),
                 }
             };

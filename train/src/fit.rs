@@ -149,6 +149,9 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
     let _ = checkpoints.parent().map(std::fs::remove_dir);
     let folder = target.registry.version_folder(&target.model, &version)?;
     let counts = &bundle.manifest.counts;
+    if counts.cold_items > 0 {
+        eprintln!("{} items without events have a place by their content", count(counts.cold_items as u64));
+    }
     eprintln!(
         "fitted in {}, written and synced in {}: {} shoppers, {} items, {} pairs that go together ({} left out: fewer than {} shoppers), peak memory {}",
         seconds(fitted),

@@ -2,8 +2,8 @@
 
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
-    Als, Blend, BuyAgain, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal,
-    Popular, SessionKnn, TwoTower, Upsell,
+    Als, Blend, BuyAgain, Complements, Content, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass,
+    Personal, Popular, SessionKnn, TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -119,6 +119,8 @@ pub struct Settings {
     pub buy_again: BuyAgain,
     /// `[context]`.
     pub context: aisle_models::Context,
+    /// `[content]`.
+    pub content: Content,
     /// File, environment and flags as one table, before defaults.
     #[serde(skip)]
     pub source: Table,
@@ -213,6 +215,7 @@ impl Settings {
             session: self.session.clone(),
             buy_again: self.buy_again.clone(),
             context: self.context.clone(),
+            content: self.content.clone(),
         }
     }
 

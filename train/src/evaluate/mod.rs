@@ -4,6 +4,7 @@
 
 mod buy_again;
 mod context;
+mod cold;
 mod cross_sell;
 mod html;
 mod personal;
@@ -13,6 +14,7 @@ mod upsell;
 
 pub use buy_again::buy_again;
 pub use context::context;
+pub use cold::cold;
 pub use cross_sell::{Ask, Lines, Targets, cross_sell};
 pub use personal::{AskPersonal, personal, personal_alone};
 pub use session::session;
@@ -42,6 +44,8 @@ pub enum Task {
     BuyAgain,
     /// What is bought under given circumstances, by whomever.
     Context,
+    /// Which new product suits whom, by what is known of it: a tenth of the items is hidden.
+    Cold,
 }
 
 /// Past and future.
