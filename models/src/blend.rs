@@ -296,6 +296,11 @@ impl Recommend for BlendModel {
         self.members.iter().any(|(_, member)| member.knows(item))
     }
 
+    /// Of the first member that has vectors.
+    fn vector(&self, history: History) -> Option<Vec<f32>> {
+        self.members.iter().find_map(|(_, member)| member.vector(history))
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
         self.members.iter().flat_map(|(_, member)| member.tensors()).collect()
     }

@@ -11,6 +11,7 @@ use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineag
 use crate::measures::Measures;
 use crate::popular::PopularModel;
 use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::segments::{SegmentList, SegmentsModel};
 use crate::session_knn::SessionModel;
 use crate::shelf::{ItemChanges, Shelf};
 use crate::tables::{write_items, write_users};
@@ -64,6 +65,7 @@ pub struct Bundle {
     upsell: UpsellModel,
     session: SessionModel,
     buy_again: BuyAgainModel,
+    segments: SegmentsModel,
     history: UserRows,
     history_values: Array<f32>,
     bought: UserRows,
@@ -91,6 +93,7 @@ impl Bundle {
         let orders = Orders::of(&log);
         let training =
             Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog, users: &data.user_attributes };
+        parameters.segments.check(training.users)?;
         // The manifest holds what was fitted, not what was left to choose.
         let parameters = Hyperparameters { personal: parameters.personal.resolved(&training, watch)?, ..parameters };
         let days = [parameters.cross_sell.learn_days, parameters.upsell.learn_days, parameters.buy_again.learn_days];
@@ -113,6 +116,8 @@ impl Bundle {
         bundle.cross_sell = bundle.cross_sell.with_weights(carts);
         bundle.upsell = bundle.upsell.with_weights(steps);
         bundle.buy_again = bundle.buy_again.with_weights(reorders);
+        bundle.segments = bundle.manifest.hyperparameters.segments.fit(&training, bundle.personal(), watch)?;
+        bundle.manifest.segments = bundle.segments.list().clone();
         Ok(bundle)
     }
 
@@ -158,6 +163,7 @@ impl Bundle {
             },
             counts,
             metrics: BTreeMap::new(),
+            segments: SegmentList::default(),
             memory_bytes: 0,
             created_by: format!("aisle {}", env!("CARGO_PKG_VERSION")),
             files: Vec::new(),
@@ -195,6 +201,7 @@ impl Bundle {
             upsell,
             session,
             buy_again,
+            segments: SegmentsModel::none(log.users.len()),
             history: UserRows {
                 offsets: by_user.offsets.iter().map(|&at| at as u64).collect::<Vec<_>>().into(),
                 items: by_user.indices.into(),
@@ -245,6 +252,7 @@ impl Bundle {
         tensors.extend(self.upsell.tensors());
         tensors.extend(self.session.tensors());
         tensors.extend(self.buy_again.tensors());
+        tensors.extend(self.segments.tensors());
         tensors.push(Tensor::u64("history.offsets", &self.history.offsets));
         tensors.push(Tensor::u32("history.items", &self.history.items));
         tensors.push(Tensor::f32("history.values", &[self.history_values.len()], &self.history_values));
@@ -360,6 +368,7 @@ impl Bundle {
         let upsell = UpsellModel::load(parameters.upsell.clone(), rows, &mut weights)?;
         let session = SessionModel::load(&parameters.session, rows, &mut weights)?;
         let buy_again = BuyAgainModel::load(parameters.buy_again.clone(), &mut weights)?;
+        let segments = SegmentsModel::load(&manifest.segments, users.len(), &mut weights)?;
         let (history, entries) = weights.offsets("history.offsets", users.len())?;
         let history = UserRows { offsets: history, items: weights.rows("history.items", entries, rows)? };
         let history_values = weights.reals("history.values", entries)?;
@@ -381,6 +390,7 @@ impl Bundle {
             upsell,
             session,
             buy_again,
+            segments,
             history,
             history_values,
             bought,
@@ -528,6 +538,11 @@ impl Bundle {
     /// Reorders.
     pub fn buy_again_model(&self) -> &BuyAgainModel {
         &self.buy_again
+    }
+
+    /// Groups of shoppers.
+    pub fn segments(&self) -> &SegmentsModel {
+        &self.segments
     }
 
     /// Prices and stock as the next answer sees them.

@@ -16,6 +16,14 @@ pub enum ModelError {
         /// What would do.
         expected: String,
     },
+    /// The condition of a segment is not one.
+    #[error("segment '{name}': {fault}")]
+    Segment {
+        /// The segment.
+        name: String,
+        /// What is wrong with it, and where.
+        fault: crate::condition::ConditionError,
+    },
     /// The data hold nothing for this model.
     #[error("{model} cannot be fitted: {why}")]
     NothingToLearn {

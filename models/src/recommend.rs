@@ -149,6 +149,11 @@ pub trait Recommend: Send + Sync {
         false
     }
 
+    /// The vector of a history, in a model that has vectors: shoppers of like taste have a large cosine.
+    fn vector(&self, _history: History) -> Option<Vec<f32>> {
+        None
+    }
+
     /// The arrays to export.
     fn tensors(&self) -> Vec<Tensor<'_>>;
 }

@@ -88,6 +88,10 @@ impl<T: ByVectors> Recommend for T {
         ByVectors::knows(self, item)
     }
 
+    fn vector(&self, history: History) -> Option<Vec<f32>> {
+        self.query(history)
+    }
+
     fn tensors(&self) -> Vec<Tensor<'_>> {
         ByVectors::tensors(self)
     }

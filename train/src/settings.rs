@@ -3,7 +3,7 @@
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
     Als, Blend, BuyAgain, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal,
-    Popular, SessionKnn, TwoTower, Upsell,
+    Popular, Segments, SessionKnn, TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -117,6 +117,8 @@ pub struct Settings {
     pub session: SessionKnn,
     /// `[buy-again]`.
     pub buy_again: BuyAgain,
+    /// `[segments]`.
+    pub segments: Segments,
     /// File, environment and flags as one table, before defaults.
     #[serde(skip)]
     pub source: Table,
@@ -169,6 +171,7 @@ impl Settings {
         let source = table.clone();
         let mut settings: Settings = Value::Table(table).try_into()?;
         settings.data().validate()?;
+        settings.segments.validate()?;
         settings.source = source;
         Ok(settings)
     }
@@ -210,6 +213,7 @@ impl Settings {
             upsell: self.upsell.clone(),
             session: self.session.clone(),
             buy_again: self.buy_again.clone(),
+            segments: self.segments.clone(),
         }
     }
 
