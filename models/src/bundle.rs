@@ -15,6 +15,7 @@ use crate::popular::PopularModel;
 use crate::questions::{ForAgain, ForCart, ForItem, ForSession, ForUser};
 use crate::recommend::{Fit, Recommend, Training, Watch};
 use crate::rules::{Compendium, RuleSet};
+use crate::segments::{SegmentList, SegmentsModel};
 use crate::session_knn::SessionModel;
 use crate::shelf::{ItemChanges, Shelf};
 use crate::tables::{write_items, write_users};
@@ -71,6 +72,7 @@ pub struct Bundle {
     session: SessionModel,
     buy_again: BuyAgainModel,
     context: ContextModel,
+    segments: SegmentsModel,
     history: UserRows,
     history_values: Array<f32>,
     bought: UserRows,
@@ -101,6 +103,7 @@ impl Bundle {
         let orders = Orders::of(&log);
         let training =
             Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog, users: &data.user_attributes };
+        parameters.segments.check(training.users)?;
         // The manifest holds what was fitted, not what was left to choose.
         let parameters = Hyperparameters { personal: parameters.personal.resolved(&training, watch)?, ..parameters };
         let days = [parameters.cross_sell.learn_days, parameters.upsell.learn_days, parameters.buy_again.learn_days];
@@ -123,6 +126,8 @@ impl Bundle {
         bundle.cross_sell = bundle.cross_sell.with_weights(carts);
         bundle.upsell = bundle.upsell.with_weights(steps);
         bundle.buy_again = bundle.buy_again.with_weights(reorders);
+        bundle.segments = bundle.manifest.hyperparameters.segments.fit(&training, bundle.personal(), watch)?;
+        bundle.manifest.segments = bundle.segments.list().clone();
         Ok(bundle)
     }
 
@@ -172,6 +177,7 @@ impl Bundle {
             counts,
             context: context.dimensions().to_vec(),
             metrics: BTreeMap::new(),
+            segments: SegmentList::default(),
             memory_bytes: 0,
             created_by: format!("aisle {}", env!("CARGO_PKG_VERSION")),
             files: Vec::new(),
@@ -210,6 +216,7 @@ impl Bundle {
             session,
             buy_again,
             context,
+            segments: SegmentsModel::none(log.users.len()),
             history: UserRows {
                 offsets: by_user.offsets.iter().map(|&at| at as u64).collect::<Vec<_>>().into(),
                 items: by_user.indices.into(),
@@ -263,6 +270,7 @@ impl Bundle {
         tensors.extend(self.session.tensors());
         tensors.extend(self.buy_again.tensors());
         tensors.extend(self.context.tensors());
+        tensors.extend(self.segments.tensors());
         tensors.push(Tensor::u64("history.offsets", &self.history.offsets));
         tensors.push(Tensor::u32("history.items", &self.history.items));
         tensors.push(Tensor::f32("history.values", &[self.history_values.len()], &self.history_values));
@@ -379,6 +387,7 @@ impl Bundle {
         let session = SessionModel::load(&parameters.session, rows, &mut weights)?;
         let buy_again = BuyAgainModel::load(parameters.buy_again.clone(), &mut weights)?;
         let context = ContextModel::load(&parameters.context, &manifest.context, rows, &mut weights)?;
+        let segments = SegmentsModel::load(&manifest.segments, users.len(), &mut weights)?;
         let (history, entries) = weights.offsets("history.offsets", users.len())?;
         let history = UserRows { offsets: history, items: weights.rows("history.items", entries, rows)? };
         let history_values = weights.reals("history.values", entries)?;
@@ -401,6 +410,7 @@ impl Bundle {
             session,
             buy_again,
             context,
+            segments,
             history,
             history_values,
             bought,
@@ -555,6 +565,9 @@ impl Bundle {
     /// Circumstances.
     pub fn context_model(&self) -> &ContextModel {
         &self.context
+    /// Groups of shoppers.
+    pub fn segments(&self) -> &SegmentsModel {
+        &self.segments
     }
 
     /// Prices and stock as the next answer sees them.

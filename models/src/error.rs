@@ -37,6 +37,13 @@ pub enum ModelError {
         found: u64,
         /// The one that the change was made from.
         expected: u64,
+    /// The condition of a segment is not one.
+    #[error("segment '{name}': {fault}")]
+    Segment {
+        /// The segment.
+        name: String,
+        /// What is wrong with it, and where.
+        fault: crate::condition::ConditionError,
     },
     /// The data hold nothing for this model.
     #[error("{model} cannot be fitted: {why}")]

@@ -16,6 +16,7 @@ use crate::low_pass::{LowPass, LowPassModel};
 use crate::neighbours::Neighbours;
 use crate::popular::{Popular, PopularModel};
 use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::segments::{SegmentList, Segments};
 use crate::session_knn::SessionKnn;
 use crate::two_tower::{TwoTower, TwoTowerModel};
 use crate::upsell::Upsell;
@@ -140,6 +141,9 @@ pub struct Hyperparameters {
     /// Items without events.
     #[serde(default)]
     pub content: Content,
+    /// Groups of shoppers.
+    #[serde(default)]
+    pub segments: Segments,
 }
 
 /// How much there is of what.
@@ -222,6 +226,9 @@ pub struct Manifest {
     pub context: Vec<Dimension>,
     /// Measured on a held-out part, by name; empty if nothing was measured.
     pub metrics: BTreeMap<String, f64>,
+    /// Groups of shoppers.
+    #[serde(default)]
+    pub segments: SegmentList,
     /// Bytes that a server needs to hold it.
     pub memory_bytes: u64,
     /// Program and version that wrote it.

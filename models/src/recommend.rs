@@ -156,6 +156,10 @@ pub trait Recommend: Send + Sync {
 
     /// Scales the scores of these items.
     fn soften(&mut self, _scale: f32) {}
+    /// The vector of a history, in a model that has vectors: shoppers of like taste have a large cosine.
+    fn vector(&self, _history: History) -> Option<Vec<f32>> {
+        None
+    }
 
     /// The arrays to export.
     fn tensors(&self) -> Vec<Tensor<'_>>;

@@ -4,7 +4,7 @@ use crate::batch::{self, Job};
 use crate::evaluate::{self, AskPersonal, Evaluation, Lines, Parts, Targets, Task};
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
-use crate::{inspect, leakage, tune, versions};
+use crate::{inspect, leakage, segments, tune, versions};
 use aisle_data::{Dataset, EventLog, Fold, Generator, Inspection, Prefix, Split, Tables, moment_of, read_prefixes};
 use aisle_models::{Device, Registry};
 use anyhow::{Context, Result, bail};
@@ -186,6 +186,17 @@ enum Command {
         a: String,
         /// The new version.
         b: String,
+    },
+    /// Show the segments of shoppers of a version.
+    Segments {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// The version; without it, that of --alias.
+        #[arg(long)]
+        version: Option<String>,
+        /// The alias whose version is shown.
+        #[arg(long, default_value = "stable")]
+        alias: String,
     },
     /// Write a version's answers for every shopper or item as Parquet.
     Batch {
@@ -427,6 +438,14 @@ pub fn run(cli: Cli) -> Result<()> {
             print!("{}", versions::verify(&Registry::new(model.registry), &model.model, version.as_deref())?);
         }
         Command::Diff { model, a, b } => print!("{}", versions::diff(&Registry::new(model.registry), &model.model, &a, &b)?),
+        Command::Segments { model, version, alias } => {
+            let registry = Registry::new(model.registry);
+            let version = match version {
+                Some(version) => version,
+                None => registry.resolve(&model.model, &alias)?,
+            };
+            print!("{}", segments::render(&registry.manifest(&model.model, &version)?));
+        }
         Command::Batch { model, job, version, alias, k, out, threads } => {
             use_threads(threads)?;
             let registry = Registry::new(model.registry);

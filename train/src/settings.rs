@@ -4,6 +4,8 @@ use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
     Als, Blend, BuyAgain, Complements, Content, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass,
     Personal, Popular, SessionKnn, TwoTower, Upsell,
+    Als, Blend, BuyAgain, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal,
+    Popular, Segments, SessionKnn, TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -121,6 +123,8 @@ pub struct Settings {
     pub context: aisle_models::Context,
     /// `[content]`.
     pub content: Content,
+    /// `[segments]`.
+    pub segments: Segments,
     /// File, environment and flags as one table, before defaults.
     #[serde(skip)]
     pub source: Table,
@@ -173,6 +177,7 @@ impl Settings {
         let source = table.clone();
         let mut settings: Settings = Value::Table(table).try_into()?;
         settings.data().validate()?;
+        settings.segments.validate()?;
         settings.source = source;
         Ok(settings)
     }
@@ -216,6 +221,7 @@ impl Settings {
             buy_again: self.buy_again.clone(),
             context: self.context.clone(),
             content: self.content.clone(),
+            segments: self.segments.clone(),
         }
     }
 

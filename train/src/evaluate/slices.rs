@@ -2,8 +2,8 @@
 
 use super::Reached;
 use aisle_data::{Catalog, Interactions};
-use aisle_models::Scored;
 use aisle_models::metrics::score;
+use aisle_models::{Scored, SegmentsModel};
 
 /// A slice: for each question the relevant items that belong to it; none = the question is not in it.
 pub struct Slice {
@@ -71,6 +71,26 @@ pub fn repeats(questions: &[(u32, Vec<u32>)], interactions: &Interactions) -> [S
             })
             .collect(),
     })
+}
+
+/// With more segments than this, none is a slice.
+const SEGMENTS: usize = 12;
+
+/// The segments of the shoppers, if there are not too many of them.
+pub fn segments(questions: &[(u32, Vec<u32>)], segments: &SegmentsModel) -> Vec<Slice> {
+    if segments.len() > SEGMENTS {
+        return Vec::new();
+    }
+    let slice = |(name, number): (&str, u32)| Slice {
+        name: format!("segment {name}"),
+        relevant: questions
+            .iter()
+            .map(|(user, items)| if segments.of(*user).contains(&number) { items.clone() } else { Vec::new() })
+            .collect(),
+    };
+    let mut slices: Vec<Slice> = segments.names().zip(0..).map(slice).collect();
+    slices.retain(|slice| slice.relevant.iter().any(|items| !items.is_empty()));
+    slices
 }
 
 impl Slice {
