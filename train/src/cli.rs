@@ -1,6 +1,6 @@
 //! The command line: arguments as typed, and the call of what they mean.
 
-use crate::batch::{self, Job};
+use crate::batch;
 use crate::evaluate::{self, AskPersonal, Evaluation, Lines, Parts, Targets, Task};
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
@@ -199,24 +199,19 @@ enum Command {
         alias: String,
     },
     /// Write a version's answers for every shopper or item as Parquet.
+    /// Write a table for e-mail and other campaigns as Parquet: a version's answers for every shopper or item, or what shoppers left, missed and
+    /// may be told. --help lists the jobs with their columns.
     Batch {
         #[command(flatten)]
         model: ModelArgs,
-        /// Which answers.
-        #[arg(long, value_enum)]
-        job: Job,
+        #[command(flatten)]
+        ask: batch::Ask,
         /// The version; without it, that of --alias.
         #[arg(long)]
         version: Option<String>,
         /// The alias whose version answers.
         #[arg(long, default_value = "stable")]
         alias: String,
-        /// Answers per shopper or item.
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        k: u32,
-        /// The Parquet file to write.
-        #[arg(long)]
-        out: PathBuf,
         /// Threads; 0 = all cores.
         #[arg(long, default_value_t = 0, env = "AISLE_THREADS")]
         threads: usize,
@@ -447,6 +442,7 @@ pub fn run(cli: Cli) -> Result<()> {
             print!("{}", segments::render(&registry.manifest(&model.model, &version)?));
         }
         Command::Batch { model, job, version, alias, k, out, threads } => {
+        Command::Batch { model, ask, version, alias, threads } => {
             use_threads(threads)?;
             let registry = Registry::new(model.registry);
             let version = match version {
@@ -454,7 +450,8 @@ pub fn run(cli: Cli) -> Result<()> {
                 None => registry.resolve(&model.model, &alias)?,
             };
             let bundle = registry.verify(&model.model, &version)?;
-            batch::run(&bundle, job, k as usize, &out)?;
+            bundle.shelve(&registry.item_changes(&model.model)?);
+            batch::run(&bundle, &ask)?;
         }
     }
     Ok(())
