@@ -303,6 +303,8 @@ impl Recommend for BlendModel {
 
     fn soften(&mut self, scale: f32) {
         self.members.iter_mut().for_each(|(_, member)| member.soften(scale));
+    }
+
     /// Of the first member that has vectors.
     fn vector(&self, history: History) -> Option<Vec<f32>> {
         self.members.iter().find_map(|(_, member)| member.vector(history))

@@ -565,6 +565,8 @@ impl Bundle {
     /// Circumstances.
     pub fn context_model(&self) -> &ContextModel {
         &self.context
+    }
+
     /// Groups of shoppers.
     pub fn segments(&self) -> &SegmentsModel {
         &self.segments
@@ -630,8 +632,9 @@ impl Bundle {
     }
 
     /// The names of the segments that a shopper is in.
-    pub(crate) fn segments_of(&self, _user: u32) -> Vec<&str> {
-        Vec::new()
+    pub(crate) fn segments_of(&self, user: u32) -> Vec<&str> {
+        let name = |&segment: &u32| self.segments.describe(segment).map(|segment| segment.name.as_str());
+        self.segments.of(user).iter().filter_map(name).collect()
     }
 
     /// Items that the personal model can recommend: it learned about them, or about what is known of them.

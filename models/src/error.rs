@@ -37,6 +37,7 @@ pub enum ModelError {
         found: u64,
         /// The one that the change was made from.
         expected: u64,
+    },
     /// The condition of a segment is not one.
     #[error("segment '{name}': {fault}")]
     Segment {

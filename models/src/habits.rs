@@ -126,6 +126,12 @@ impl Habits {
         ]
     }
 
+    /// The day of a shopper's last order; `None` without one.
+    pub fn last(&self, user: u32) -> Option<f32> {
+        let (&from, &until) = (self.shoppers.get(user as usize)?, self.shoppers.get(user as usize + 1)?);
+        (from < until).then(|| self.days[until as usize - 1])
+    }
+
     /// The last day of the log.
     pub fn end(&self) -> f32 {
         self.end

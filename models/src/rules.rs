@@ -8,14 +8,12 @@ use crate::answer::Applied;
 use crate::bitmap::Bitmap;
 use crate::bundle::Bundle;
 use crate::condition::{Condition, Kind, Schema, Value};
+use crate::context::{Circumstances, ContextModel, visitor_state};
 use crate::shelf::Shelf;
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// What is known of the moment of a request: dimension → value, `device` → `mobile`.
-pub type Circumstances = BTreeMap<String, String>;
 
 /// All rules, in the order in which they are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -432,9 +430,18 @@ impl Bundle {
         })
     }
 
-    /// Adds to what is known of a moment what follows from it: the visitor's state. `local` is milliseconds since 1970 on the shopper's clock.
+    /// Adds to what is known of a moment what follows from it, unless it is said: the part of the day, and what a known shopper is to the
+    /// shop. `local` is milliseconds since 1970 on the shopper's clock.
     pub fn surmise(&self, circumstances: &mut Circumstances, user: Option<u32>, local: i64) {
-        let _ = (circumstances, user, local);
+        circumstances.entry("daypart".into()).or_insert_with(|| ContextModel::daypart(local).into());
+        if let Some(user) = user {
+            let (end, last) = (self.habits().end(), self.habits().last(user));
+            // What happened after the log's end is not known: who was active at its end is not lapsed by the log's age alone.
+            let now = if end > 0.0 { f64::from(end) * 86_400_000.0 } else { 0.0 } as i64;
+            let last = last.map_or(now, |last| (f64::from(last) * 86_400_000.0) as i64);
+            let state = visitor_state(Some(last), !self.bought(user).is_empty(), now, self.context_model().lapsed_days());
+            circumstances.entry("visitor_state".into()).or_insert_with(|| state.into());
+        }
     }
 
     fn item_value(&self, item: u32, field: &str, shelf: &Shelf) -> Option<Value<'_>> {

@@ -101,6 +101,8 @@ impl<T: ByVectors> Recommend for T {
 
     fn soften(&mut self, scale: f32) {
         ByVectors::soften(self, scale);
+    }
+
     fn vector(&self, history: History) -> Option<Vec<f32>> {
         self.query(history)
     }

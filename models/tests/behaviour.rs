@@ -3,9 +3,10 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, ReadReport};
 use aisle_models::{
-    Again, Als, Bitmap, Blend, Bundle, BuyAgain, Complements, Content, Ease, Eligible, Fit, ForAgain, ForCart, ForItem, ForSession,
-    ForUser, Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure, ModelError,
-    Personal, Popular, Recommend, Registry, Rung, Scaling, SessionKnn, Training, TwoTower, Upsell,
+    Again, Als, Bitmap, Blend, Boost, Bundle, BuyAgain, Complements, Content, Context, Controls, Ease, Eligible, Fit, ForAgain,
+    ForCart, ForItem, ForSession, ForUser, Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss,
+    LowPass, Measure, ModelError, Personal, Pin, Popular, Recommend, Registry, Rule, RuleSet, Rung, Scaling, Scene, Segments,
+    SessionKnn, Training, TwoTower, Upsell,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -388,6 +389,8 @@ fn parameters(personal: Personal) -> Hyperparameters {
         session: SessionKnn::default(),
         buy_again: BuyAgain::default(),
         content: Content::default(),
+        context: Context::default(),
+        segments: Segments { min_shoppers: 5, ..Segments::default() },
     }
 }
 
@@ -552,6 +555,7 @@ fn filter() -> impl Strategy<Value = ItemFilter> {
             currency: None,
             include_unavailable,
             exclude,
+            condition: None,
         },
     )
 }
@@ -563,8 +567,27 @@ proptest! {
     fn nothing_passes_the_gate_that_should_not(
         filter in filter(), k in 0usize..30, user in prop::option::of(0u32..40), bought in any::<bool>(),
         item in 0u32..22, cart in prop::collection::vec(0u32..22, 0..4), (same, hurry, known) in any::<(bool, bool, bool)>(),
+        (varied, turned, ruled, cheap) in any::<(bool, bool, bool, bool)>(),
     ) {
+        let mut filter = filter;
         let made = bundle(Personal::Als(als()));
+        if ruled {
+            let pin = |item_id: &str, position| Pin { item_id: item_id.into(), position };
+            let rule = Rule {
+                name: "all at once".into(),
+                exclude: Some("item.price > 1.8".into()),
+                boost: Some(Boost { items: "item.category : Tools".into(), factor: 5.0 }),
+                pins: vec![pin("i0012", 2), pin("i0003", 1), pin("i0007", 1), pin("gone", 3), pin("i0001", 9)],
+                ..Rule::default()
+            };
+            made.rule(&Arc::new(RuleSet { revision: 1, rules: vec![rule] }));
+        }
+        if cheap {
+            filter.condition = Some(made.chosen("item.price <= 1.6").unwrap());
+        }
+        let controls = Controls { diversity: varied.then_some(0.4), rotation: turned.then_some(0.7), ..Controls::default() };
+        let circumstances = [("daypart".to_string(), "weekday night".to_string())].into_iter().filter(|_| known).collect();
+        let scene = Scene { controls, circumstances, time: Some(5), ..Scene::default() };
         let catalog = &made.catalog;
         let under = |item: u32, path: &String| {
             let own = catalog.category.get(item).unwrap();
@@ -578,6 +601,8 @@ proptest! {
                 && filter.min_price.is_none_or(|min| price >= min)
                 && filter.max_price.is_none_or(|max| price <= max)
                 && !filter.exclude.contains(&item)
+                && (!ruled || price <= 1.8)
+                && (!cheap || price <= 1.6)
         };
         let check = |answer: &aisle_models::Answer, eligible: Vec<u32>, what: &str| {
             prop_assert_eq!(answer.eligible, eligible.len(), "{}", what);
@@ -594,13 +619,13 @@ proptest! {
 
         let without_reasons = same;
         let ask =
-            ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought, without_reasons, hurry };
+            ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought, without_reasons, hurry, scene: scene.clone() };
         let owned = |other: u32| bought && (other == item || user.is_some_and(|user| made.bought(user).contains(&other)));
         check(&made.for_user(&ask), everything().filter(|&other| !owned(other)).collect(), "for user")?;
 
         let asker = user.filter(|_| known);
         let now = known.then_some(2.0);
-        let ask = ForItem { item, k, filter: filter.clone(), band: None, user: asker, now, hurry };
+        let ask = ForItem { item, k, filter: filter.clone(), band: None, user: asker, now, hurry, scene: scene.clone() };
         check(&made.similar(&ask), everything().filter(|&other| other != item).collect(), "similar")?;
 
         let category = |item: u32| catalog.category.get(item).unwrap();
@@ -620,6 +645,7 @@ proptest! {
             now,
             exclude_bought: bought,
             hurry,
+            scene: scene.clone(),
         };
         let answer = made.cross_sell(&ask);
         let owned = |item: u32| bought && asker.is_some_and(|user| made.bought(user).contains(&item));
@@ -631,7 +657,7 @@ proptest! {
         }
 
         let again = [Again::Anything, Again::Earlier, Again::Nothing][k % 3];
-        let ask = ForSession { clicks: cart.clone(), k, filter: filter.clone(), again, hurry };
+        let ask = ForSession { clicks: cart.clone(), k, filter: filter.clone(), again, user: asker, hurry, scene: scene.clone() };
         let left_out = |item: u32| match again {
             Again::Anything => false,
             Again::Earlier => cart.last() == Some(&item),
@@ -639,12 +665,12 @@ proptest! {
         };
         check(&made.for_session(&ask), everything().filter(|&item| !left_out(item)).collect(), "session")?;
 
-        let ask = ForAgain { user, k, filter: filter.clone(), now, days: None };
+        let ask = ForAgain { user, k, filter: filter.clone(), now, days: None, scene: scene.clone() };
         let had = |item: u32| user.is_some_and(|user| made.bought(user).contains(&item));
         check(&made.buy_again(&ask), everything().filter(|&item| had(item)).collect(), "buy again")?;
 
         let given: Vec<u32> = (0..22).filter(|item| item % 3 == 0).collect();
-        let ask = ForUser { user, k, filter: filter.clone(), ..ForUser::default() };
+        let ask = ForUser { user, k, filter: filter.clone(), scene, ..ForUser::default() };
         check(&made.rank(&ask, &given), everything().filter(|item| given.contains(item)).collect(), "rank")?;
     }
 }

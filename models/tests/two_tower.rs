@@ -2,8 +2,8 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, Labels, Orders, ReadReport};
 use aisle_models::{
-    Bitmap, Bundle, BuyAgain, Complements, Content, Eligible, Fit, ForUser, Found, History, Hyperparameters, Loss, Personal,
-    Popular, Recommend, Registry, Rung, SessionKnn, Training, TwoTower, TwoTowerModel, Upsell, Watch,
+    Bitmap, Bundle, BuyAgain, Complements, Content, Context, Eligible, Fit, ForUser, Found, History, Hyperparameters, Loss,
+    Personal, Popular, Recommend, Registry, Rung, Segments, SessionKnn, Training, TwoTower, TwoTowerModel, Upsell, Watch,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -127,6 +127,8 @@ fn new_items_and_new_users_are_placed_by_what_is_known_of_them() {
         session: SessionKnn::default(),
         buy_again: BuyAgain::default(),
         content: Content::default(),
+        context: Context::default(),
+        segments: Segments::default(),
     };
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(folder.path());

@@ -87,6 +87,12 @@ enum Command {
         /// Answers per question.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         k: u32,
+        /// With --task personal: what these rules cost, all and each alone; a TOML file of [[rule]]s.
+        #[arg(long, value_name = "TOML")]
+        rules: Option<PathBuf>,
+        /// With --rules: the placement that is asked for.
+        #[arg(long, default_value = "personal", requires = "rules")]
+        placement: String,
         /// With --task personal: also ask for what the shopper had before, and allow it as an answer.
         #[arg(long)]
         repeats: bool,
@@ -198,7 +204,6 @@ enum Command {
         #[arg(long, default_value = "stable")]
         alias: String,
     },
-    /// Write a version's answers for every shopper or item as Parquet.
     /// Write a table for e-mail and other campaigns as Parquet: a version's answers for every shopper or item, or what shoppers left, missed and
     /// may be told. --help lists the jobs with their columns.
     Batch {
@@ -330,6 +335,8 @@ pub fn run(cli: Cli) -> Result<()> {
             lines,
             targets,
             k,
+            rules,
+            placement,
             repeats,
             allow_leaks,
             json,
@@ -349,6 +356,12 @@ pub fn run(cli: Cli) -> Result<()> {
                     bail!(
                         "the test part leaks into the training part, so figures would be wrong: split by time, or pass --allow-leaks"
                     );
+                }
+                if let Some(path) = &rules {
+                    if task != Task::Personal {
+                        bail!("--rules measures the task 'personal': leave --task away");
+                    }
+                    return evaluate::rules(parts, &settings, &evaluate::read_rules(path)?, &placement, k);
                 }
                 match task {
                     Task::Personal => evaluate::personal(parts, &settings, &algorithms, AskPersonal { k, repeats }),
@@ -441,7 +454,6 @@ pub fn run(cli: Cli) -> Result<()> {
             };
             print!("{}", segments::render(&registry.manifest(&model.model, &version)?));
         }
-        Command::Batch { model, job, version, alias, k, out, threads } => {
         Command::Batch { model, ask, version, alias, threads } => {
             use_threads(threads)?;
             let registry = Registry::new(model.registry);

@@ -3,9 +3,7 @@
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
     Als, Blend, BuyAgain, Complements, Content, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass,
-    Personal, Popular, SessionKnn, TwoTower, Upsell,
-    Als, Blend, BuyAgain, Complements, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass, Personal,
-    Popular, Segments, SessionKnn, TwoTower, Upsell,
+    Personal, Popular, Segments, SessionKnn, TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;

@@ -3,20 +3,22 @@
 //! Full catalogue, no sampled negatives. Each task is a file, and its function's doc states the protocol.
 
 mod buy_again;
-mod context;
 mod cold;
+mod context;
 mod cross_sell;
 mod html;
 mod personal;
+mod rules;
 mod session;
 mod slices;
 mod upsell;
 
 pub use buy_again::buy_again;
-pub use context::context;
 pub use cold::cold;
+pub use context::context;
 pub use cross_sell::{Ask, Lines, Targets, cross_sell};
 pub use personal::{AskPersonal, personal, personal_alone};
+pub use rules::{read as read_rules, rules};
 pub use session::session;
 pub use upsell::upsell;
 

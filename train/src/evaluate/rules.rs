@@ -55,7 +55,14 @@ pub fn rules(parts: &Parts, settings: &Settings, rules: &RuleSet, placement: &st
             let viewer = bundle.users.id(user).to_string();
             let mut scene = Scene { placement: placement.to_string(), time, viewer, ..Scene::default() };
             bundle.surmise(&mut scene.circumstances, Some(user), time.unwrap_or(0));
-            bundle.for_user(&ForUser { user: Some(user), k, exclude_bought: true, without_reasons: true, scene, ..ForUser::default() })
+            bundle.for_user(&ForUser {
+                user: Some(user),
+                k,
+                exclude_bought: true,
+                without_reasons: true,
+                scene,
+                ..ForUser::default()
+            })
         };
         questions.par_iter().map(ask).collect()
     };
@@ -74,13 +81,21 @@ pub fn rules(parts: &Parts, settings: &Settings, rules: &RuleSet, placement: &st
             true => lengths = answers.iter().map(|answer| answer.items.len()).collect(),
             false => {
                 let held = answers.iter().filter(|answer| !answer.rules.held.is_empty()).count();
-                let starved = answers.iter().zip(&lengths).filter(|(answer, &before)| answer.items.len() < before).count();
+                let starved = answers.iter().zip(&lengths).filter(|(answer, before)| answer.items.len() < **before).count();
                 checks.push((format!("answers that {name} held for"), held, answers.len()));
                 checks.push((format!("answers starved by {name}"), starved, answers.len()));
             }
         }
         let evaluate_seconds = began.elapsed().as_secs_f64();
-        rows.push(Row { name, params: Value::Null, measured, slices: Vec::new(), fit_seconds, epoch_seconds: None, evaluate_seconds });
+        rows.push(Row {
+            name,
+            params: Value::Null,
+            measured,
+            slices: Vec::new(),
+            fit_seconds,
+            epoch_seconds: None,
+            evaluate_seconds,
+        });
     };
     run("no rules".into(), RuleSet::default());
     run("all rules".into(), rules.clone());
