@@ -192,8 +192,6 @@ enum Command {
     Batch {
         #[command(flatten)]
         model: ModelArgs,
-        #[command(flatten)]
-        ask: batch::Ask,
         /// The version; without it, that of --alias.
         #[arg(long)]
         version: Option<String>,
@@ -203,6 +201,8 @@ enum Command {
         /// Threads; 0 = all cores.
         #[arg(long, default_value_t = 0, env = "AISLE_THREADS")]
         threads: usize,
+        #[command(flatten)]
+        ask: batch::Ask,
     },
 }
 
@@ -419,7 +419,7 @@ pub fn run(cli: Cli) -> Result<()> {
             print!("{}", versions::verify(&Registry::new(model.registry), &model.model, version.as_deref())?);
         }
         Command::Diff { model, a, b } => print!("{}", versions::diff(&Registry::new(model.registry), &model.model, &a, &b)?),
-        Command::Batch { model, ask, version, alias, threads } => {
+        Command::Batch { model, version, alias, threads, ask } => {
             use_threads(threads)?;
             let registry = Registry::new(model.registry);
             let version = match version {

@@ -84,7 +84,7 @@ pub struct Ask {
     /// Which table.
     #[arg(long, value_enum)]
     job: Job,
-    /// Answers per shopper, item or cart.
+    /// Answers per shopper or item, and complements per cart. Rows about views, prices and stock are not cut to it.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     k: u32,
     /// The Parquet file to write. It appears whole or not at all.
