@@ -209,8 +209,6 @@ enum Command {
     Batch {
         #[command(flatten)]
         model: ModelArgs,
-        #[command(flatten)]
-        ask: batch::Ask,
         /// The version; without it, that of --alias.
         #[arg(long)]
         version: Option<String>,
@@ -220,6 +218,8 @@ enum Command {
         /// Threads; 0 = all cores.
         #[arg(long, default_value_t = 0, env = "AISLE_THREADS")]
         threads: usize,
+        #[command(flatten)]
+        ask: batch::Ask,
     },
 }
 
@@ -454,7 +454,7 @@ pub fn run(cli: Cli) -> Result<()> {
             };
             print!("{}", segments::render(&registry.manifest(&model.model, &version)?));
         }
-        Command::Batch { model, ask, version, alias, threads } => {
+        Command::Batch { model, version, alias, threads, ask } => {
             use_threads(threads)?;
             let registry = Registry::new(model.registry);
             let version = match version {

@@ -412,7 +412,7 @@ fn mistakes_are_told_with_the_way_out() {
             "has no column 'newsletter'; it has: user_id, opt_in",
         ),
         ("personal", vec!["--holdout", "1"], "0 to below 1"),
-        ("personal", vec!["--sent", "users.parquet"], "sent_at"),
+        ("personal", vec!["--sent", "users.parquet"], "has no column 'sent_at'; it has: user_id, opt_in"),
         ("personal", vec!["--items", "items.parquet"], "add --events"),
         ("price-drop", [&LOG[..], &["--now", "2023-01-01"]].concat(), "before the log"),
         ("price-drop", [&LOG[..], &["--now", "tomorrow"]].concat(), "2017-11-12T09:30"),

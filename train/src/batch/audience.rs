@@ -150,11 +150,17 @@ fn draw(salt: &str, user: &str) -> f64 {
     (first >> 11) as f64 / (1u64 << 53) as f64
 }
 
-fn consented(path: &str, id_column: &str, column: &str) -> Result<BTreeSet<String>> {
+/// Refuses a file without some columns.
+fn need(option: &str, path: &str, columns: [&str; 2]) -> Result<()> {
     let names = texts::names(path)?;
-    if let Some(missing) = [id_column, column].into_iter().find(|name| !names.iter().any(|other| other == name)) {
-        bail!("--users {path} has no column '{missing}'; it has: {}", names.join(", "));
+    match columns.into_iter().find(|column| !names.iter().any(|name| name == column)) {
+        Some(missing) => bail!("{option} {path} has no column '{missing}'; it has: {}", names.join(", ")),
+        None => Ok(()),
     }
+}
+
+fn consented(path: &str, id_column: &str, column: &str) -> Result<BTreeSet<String>> {
+    need("--users", path, [id_column, column])?;
     let mut read = texts::read(path, &[id_column, column])?.into_iter();
     let (ids, answers) = (read.next().unwrap_or_default(), read.next().unwrap_or_default());
     let agrees = |text: &str| matches!(text.trim().to_lowercase().as_str(), "true" | "1" | "yes" | "y" | "t");
@@ -173,6 +179,7 @@ fn consented(path: &str, id_column: &str, column: &str) -> Result<BTreeSet<Strin
 
 /// Shoppers who got `cap` or more after `since`. What was sent after now counts too: they have it.
 fn capped(path: &str, since: i64, cap: u32) -> Result<BTreeSet<String>> {
+    need("--sent", path, ["user_id", "sent_at"])?;
     if Source::find(path)?.open()?.rows() == 0 {
         return Ok(BTreeSet::new());
     }

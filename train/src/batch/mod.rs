@@ -1,8 +1,8 @@
 //! `aisle-train batch`: tables for e-mail and other campaigns, as Parquet. Which rows belong in one, who may be written to, and the promise that
 //! exactly those rows are in the file.
 //!
-//! A job is a function from [`Campaign`] to [`Sheet`]: a new one is a variant of [`Job`], an arm of `made`, and a file beside this one. What it
-//! leaves out for consent, the frequency cap and the holdout goes through [`Audience`], so that every job counts them alike. Nothing reads a
+//! A job is a function from `Campaign` to `Sheet`: a new one is a variant of [`Job`], an arm of `made`, and a file beside this one. What it
+//! leaves out for consent, the frequency cap and the holdout goes through `Audience`, so that every job counts them alike. Nothing reads a
 //! clock: the same version, files and options give the same bytes at any thread count.
 
 mod audience;
@@ -84,7 +84,7 @@ pub struct Ask {
     /// Which table.
     #[arg(long, value_enum)]
     job: Job,
-    /// Answers per shopper, item or cart.
+    /// Answers per shopper or item, and complements per cart. Rows about views, prices and stock are not cut to it.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     k: u32,
     /// The Parquet file to write. It appears whole or not at all.

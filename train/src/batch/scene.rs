@@ -134,14 +134,16 @@ fn held(path: &str, column: &str, log: &EventLog) -> Result<Vec<bool>> {
 
 /// What is new about the version's items in the catalogue of now.
 fn changes(bundle: &Bundle, log: &EventLog, (catalog, held): (&Catalog, &[bool])) -> ItemChanges {
+    let before = bundle.shelf();
     let change = |id: &str| match log.items.get(id).filter(|&item| held[item as usize]) {
         None => ItemChange { available: Some(false), price: None },
         Some(item) => {
             let price = Some(catalog.price[item as usize]).filter(|price| !price.is_nan());
+            let price = price.or_else(|| before.new_price(bundle.items.get(id)?));
             ItemChange { available: Some(catalog.available[item as usize]), price }
         }
     };
-    ItemChanges { epoch: bundle.shelf().epoch, items: bundle.items.iter().map(|id| (id.to_string(), change(id))).collect() }
+    ItemChanges { epoch: before.epoch, items: bundle.items.iter().map(|id| (id.to_string(), change(id))).collect() }
 }
 
 /// What one shopper did with one item, in order of time.

@@ -71,3 +71,26 @@ fn texts_of(array: &ArrayRef) -> Option<Vec<Option<String>>> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{BooleanArray, DictionaryArray, Float64Array, Int64Array, StringViewArray, TimestampSecondArray};
+    use std::sync::Arc;
+
+    #[test]
+    fn an_id_or_answer_is_the_same_text_in_every_type() {
+        let texts =
+            |array: ArrayRef| texts_of(&array).map(|texts| texts.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>());
+        let some = |expected: [&str; 3]| Some(expected.map(String::from).to_vec());
+        assert_eq!(texts(Arc::new(Int64Array::from(vec![Some(7), None, Some(-1)]))), some(["7", "", "-1"]));
+        assert_eq!(texts(Arc::new(Float64Array::from(vec![Some(7.0), None, Some(0.5)]))), some(["7", "", "0.5"]));
+        assert_eq!(texts(Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))), some(["true", "", "false"]));
+        assert_eq!(texts(Arc::new(StringViewArray::from(vec![Some("yes"), None, Some("no")]))), some(["yes", "", "no"]));
+        let dictionary: DictionaryArray<Int32Type> = [Some("yes"), None, Some("yes")].into_iter().collect();
+        assert_eq!(texts(Arc::new(dictionary)), some(["yes", "", "yes"]));
+        let blank: DictionaryArray<Int32Type> = [None::<&str>; 3].into_iter().collect();
+        assert_eq!(texts(Arc::new(blank)), some(["", "", ""]));
+        assert_eq!(texts(Arc::new(TimestampSecondArray::from(vec![0]))), None);
+    }
+}
