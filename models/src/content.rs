@@ -86,7 +86,9 @@ const STEM: usize = 5;
 const COMMON: usize = 8;
 /// Columns solved for at once.
 const WIDTH: usize = 64;
-/// Most steps of the conjugate gradients.
+/// Share of the first residual, squared, at which the conjugate gradients end: a thousandth of a vector.
+const ENOUGH: f64 = 1e-6;
+/// Most of their steps.
 const ITERATIONS: usize = 40;
 /// Items whose known weights say how far an average of neighbours can be trusted.
 const SAMPLE: usize = 2000;
@@ -448,7 +450,7 @@ fn ridge((by_row, by_column): (&Csr, &Csr), targets: &[f32], width: usize, penal
     let mut residual = product(by_column, targets, width);
     let mut direction = scaled(&residual);
     let mut steep = columns(&residual, &direction);
-    let enough: Vec<f64> = steep.iter().map(|first| first * 1e-8).collect();
+    let enough: Vec<f64> = steep.iter().map(|first| first * ENOUGH).collect();
     for _ in 0..ITERATIONS {
         if steep.iter().zip(&enough).all(|(now, enough)| now <= enough) {
             break;

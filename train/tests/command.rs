@@ -134,6 +134,36 @@ fn a_kill_at_any_moment_leaves_the_registry_whole() {
 }
 
 #[test]
+fn hidden_items_are_found_by_their_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let mut arguments = vec!["evaluate", "--task", "cold"];
+    arguments.extend(sample.iter().map(String::as_str));
+    arguments.extend(["--split", "time:0.8", "--algorithm", "als,item-knn", "--set", "factors=32", "--json", "out.json"]);
+    succeed(folder.path(), &arguments);
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+    let difference = |name: &str| {
+        let found = json["differences"].as_array().unwrap().iter().find(|one| one["against"] == name).unwrap();
+        found["interval_95"][0].as_f64().unwrap()
+    };
+    // Better than luck, and than what a shop would do without a model.
+    assert!(["random", "by category", "content cosine"].iter().all(|name| difference(name) > 0.0), "{json:#}");
+    for check in json["checks"].as_array().unwrap() {
+        assert_eq!(check["good"], check["all"], "{check}");
+    }
+    let value = |what: &str| {
+        let figures = json["figures"].as_array().unwrap();
+        figures.iter().find(|figure| figure["what"].as_str().unwrap().contains(what)).unwrap()["value"].as_f64().unwrap()
+    };
+    assert!(value("als: share of these answers without events") < 0.08, "{json:#}");
+    let mut nothing = vec!["evaluate", "--task", "cold", "--events", sample[1].as_str(), "--split", "time:0.8"];
+    nothing.extend(["--set", "content.share=2"]);
+    assert!(fail(folder.path(), &nothing).contains("give --items"));
+    nothing.extend(["--items", sample[3].as_str()]);
+    assert!(fail(folder.path(), &nothing).contains("share"));
+}
+
+#[test]
 fn evaluate_prints_the_baselines_and_writes_json() {
     let folder = tempfile::tempdir().unwrap();
     let sample = sample();
