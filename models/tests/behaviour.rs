@@ -387,6 +387,7 @@ fn parameters(personal: Personal) -> Hyperparameters {
         upsell: Upsell::default(),
         session: SessionKnn::default(),
         buy_again: BuyAgain::default(),
+        context: aisle_models::Context::default(),
     }
 }
 

@@ -126,6 +126,7 @@ fn new_items_and_new_users_are_placed_by_what_is_known_of_them() {
         upsell: Upsell::default(),
         session: SessionKnn::default(),
         buy_again: BuyAgain::default(),
+        context: aisle_models::Context::default(),
     };
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(folder.path());
