@@ -5,7 +5,8 @@ use aisle_data::{
     Catalog, ContextColumn, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, Tables,
 };
 use aisle_models::{
-    Bitmap, Circumstances, Context, ContextModel, Eligible, Fit, Mark, Popular, PopularModel, Training, visitor_states,
+    Bitmap, Bundle, BuyAgain, Circumstances, Complements, Context, ContextModel, Eligible, Fit, Hyperparameters, Mark, Personal,
+    Popular, PopularModel, Registry, SessionKnn, Training, Upsell, visitor_states,
 };
 use std::sync::Arc;
 
@@ -197,4 +198,33 @@ fn a_ranking_is_that_of_all_scores() {
         }
     }
     assert_eq!(different, 12, "circumstances change what is ranked");
+}
+
+#[test]
+fn a_version_brings_its_circumstances_back() {
+    let tables = Tables { events: &format!("{SAMPLE}/events.parquet"), items: None, users: None };
+    let data = Dataset::read(&tables, &DataConfig::default()).unwrap();
+    let parameters = Hyperparameters {
+        personal: Personal::Popular(Popular::default()),
+        popular: Popular::default(),
+        cross_sell: Complements { learn_days: 0.0, ..Complements::default() },
+        upsell: Upsell { learn_days: 0.0, ..Upsell::default() },
+        session: SessionKnn { sessions: 0, ..SessionKnn::default() },
+        buy_again: BuyAgain { learn_days: 0.0, ..BuyAgain::default() },
+        context: Context { lapsed_days: 60.0, ..Context::default() },
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    let mut made = Bundle::fit(&data, &DataConfig::default(), parameters, &()).unwrap();
+    let version = registry.publish("shop", &mut made).unwrap();
+    let served = registry.verify("shop", &version).unwrap();
+    assert_eq!(served.context_model().dimensions(), made.context_model().dimensions());
+    assert_eq!(served.context_model().lapsed_days(), 60.0);
+    let all = Bitmap::of(data.log.items.len(), |_| true);
+    for place in ["Germany", "France", "EIRE"] {
+        let question = asked(&[("location", place), ("visitor_state", "customer")]);
+        let of = |bundle: &Bundle| bundle.context_model().ranked(&question, bundle.popular(), 50, Eligible::new(&all));
+        assert_eq!(of(&served), of(&made));
+        assert!(of(&served).iter().any(|found| found.because.is_some()));
+    }
 }
