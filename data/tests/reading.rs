@@ -452,3 +452,61 @@ proptest! {
         prop_assert_eq!(&one.log.time, &two.log.time);
     }
 }
+
+#[test]
+fn circumstances_are_read_tidied_and_carried_along() {
+    let folder = folder();
+    let device = Arc::new(vec![Some("mobile"), None, Some("desktop"), Some("mobile")].into_iter().collect::<StringArray>());
+    let mut nested = ListBuilder::new(StringBuilder::new());
+    (0..4).for_each(|_| nested.append(true));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("user_id", texts(&["b", "a", "b", "c"])),
+        ("item_id", texts(&["x", "y", "z", "x"])),
+        ("timestamp", Arc::new(TimestampSecondArray::from(vec![1_500_000_030, 1_500_000_020, 1_500_000_010, 1_500_000_000]))),
+        ("ua", device),
+        ("location", texts(&["UK>London", "UK > Leeds", "", "UK"])),
+        ("traffic_source", Arc::new(nested.finish())),
+        ("store_id", Arc::new(Int32Array::from(vec![7, 8, 7, 9]))),
+        ("week", Arc::new(Int32Array::from(vec![1, 1, 1, 1]))),
+    ];
+    let path = write(&folder.path().join("e.parquet"), columns);
+    let mapped = config(r#"{"columns": {"device": "ua", "context": ["store_id", "location"]}}"#);
+    let data = read(&path, None, &mapped).unwrap();
+    let values = |log: &aisle_data::EventLog| -> Vec<Vec<String>> {
+        let of = |column: &aisle_data::ContextColumn| {
+            (0..log.len()).map(|event| column.value_of(event).unwrap_or("-").to_string()).collect()
+        };
+        log.context.iter().map(of).collect()
+    };
+    // By user and time: a, then b's two, then c.
+    let expected = [["-", "desktop", "mobile", "mobile"], ["UK > Leeds", "-", "UK > London", "UK"], ["8", "7", "7", "9"]];
+    assert_eq!(data.log.context.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["device", "location", "store_id"]);
+    assert_eq!(values(&data.log), expected);
+    let facts = Inspection::of(&data);
+    // A list of texts that nobody asked for is no circumstance, and no reason to stop.
+    assert_eq!(facts.other_columns, ["week", "traffic_source"]);
+    assert_eq!(facts.context.iter().map(|column| (column.values, column.events)).collect::<Vec<_>>(), [(2, 3), (3, 3), (3, 4)]);
+
+    let (earlier, later) = Split::Share(0.5).apply(&data.log).unwrap();
+    assert_eq!(values(&earlier), [["desktop", "mobile"], ["-", "UK"], ["7", "9"]]);
+    assert_eq!(values(&later), [["-", "mobile"], ["UK > Leeds", "UK > London"], ["8", "7"]]);
+    assert_eq!(values(&data.log.with_min_users(2)), [["mobile", "mobile"], ["UK > London", "UK"], ["7", "9"]]);
+
+    let missing = read(&path, None, &config(r#"{"columns": {"context": ["shop"]}}"#)).unwrap_err();
+    assert!(missing.to_string().contains("shop"), "{missing}");
+    let nested = read(&path, None, &config(r#"{"columns": {"traffic_source": "traffic_source"}}"#)).unwrap_err();
+    assert!(matches!(nested, DataError::WrongType { .. }), "{nested}");
+}
+
+#[test]
+fn rows_that_differ_in_their_circumstances_alone_read_the_same_in_any_order() {
+    let folder = folder();
+    let read_rows = |name: &str, devices: &[&str]| {
+        let same = vec!["a"; devices.len()];
+        let columns = vec![("user_id", texts(&same)), ("item_id", texts(&same)), ("device", texts(devices))];
+        let data = read(&write(&folder.path().join(name), columns), None, &DataConfig::default()).unwrap();
+        let column = data.log.context.into_iter().next().unwrap();
+        (column.values.iter().map(str::to_string).collect::<Vec<_>>(), column.value)
+    };
+    assert_eq!(read_rows("1.parquet", &["x", "y", "z", "y"]), read_rows("2.parquet", &["y", "z", "y", "x"]));
+}

@@ -45,7 +45,7 @@ pub struct Context {
 
 impl Default for Context {
     fn default() -> Self {
-        Self { shrinkage: 1000.0, agreement: 0.8, min_events: 50, min_shoppers: 5, items: 2000, lapsed_days: 90.0 }
+        Self { shrinkage: 200.0, agreement: 1.0, min_events: 50, min_shoppers: 5, items: 2000, lapsed_days: 90.0 }
     }
 }
 

@@ -234,6 +234,12 @@ fn what_is_learned_beats_its_baselines() {
     };
     let (told, happened) = (figure(&upsell, "mean probability"), figure(&upsell, "mean share"));
     assert!(told / happened > 0.5 && told / happened < 2.0, "{told} {happened}");
+    let context = run("context", &[]);
+    let against = |name: &str| {
+        let differences = context["differences"].as_array().unwrap();
+        differences.iter().find(|one| one["against"] == name).unwrap()["interval_95"][0].as_f64().unwrap()
+    };
+    assert!(against("popular") > 0.0 && against("daypart") > 0.0 && against("location") > -0.01, "{context}");
     let again = run("buy-again", &light);
     all_better(&again);
     assert!(figure(&again, "calibration error") < 0.03, "{again}");

@@ -66,7 +66,7 @@ pub fn context(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluatio
     };
     let mut rows = vec![row("context".into(), serde_json::to_value(&settings.context)?, fit_seconds, &|_| true)];
     for dimension in model.dimensions() {
-        rows.push(row(format!("{} alone", dimension.name), Value::Null, fit_seconds, &|name| name == dimension.name));
+        rows.push(row(dimension.name.clone(), Value::Null, fit_seconds, &|name| name == dimension.name));
     }
     rows.push(row("popular".into(), serde_json::to_value(&settings.popular)?, popular_seconds, &|_| false));
     let headline = format!(
