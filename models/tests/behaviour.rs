@@ -471,7 +471,6 @@ fn new_items_change_no_score_of_the_others() {
                 assert_eq!(with.personal().score(history, &known), without.personal().score(history, &known));
             }
         }
-        context: aisle_models::Context::default(),
     }
 }
 

@@ -212,6 +212,8 @@ fn a_version_brings_its_circumstances_back() {
         session: SessionKnn { sessions: 0, ..SessionKnn::default() },
         buy_again: BuyAgain { learn_days: 0.0, ..BuyAgain::default() },
         context: Context { lapsed_days: 60.0, ..Context::default() },
+        content: Default::default(),
+        segments: Default::default(),
     };
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(folder.path());

@@ -49,6 +49,7 @@ fn shop(users: usize, lines: &[Line]) -> Dataset {
         quantity: lines.iter().map(|line| line.units.abs()).collect(),
         price: lines.iter().map(|line| 1.0 + (line.item % 6) as f32).collect(),
         position: Vec::new(),
+        ..EventLog::default()
     };
     Dataset { log, catalog, user_attributes: Vec::new(), report: ReadReport::default(), items_report: None, inputs: Vec::new() }
 }
@@ -62,6 +63,8 @@ fn fit(data: &Dataset, personal: Personal, segments: Segments) -> Result<Bundle,
         session: SessionKnn::default(),
         buy_again: BuyAgain::default(),
         segments,
+        content: Default::default(),
+        context: Default::default(),
     };
     Bundle::fit(data, &DataConfig::default(), parameters, &())
 }
@@ -177,7 +180,10 @@ fn planted_groups_come_out_as_segments() {
         let of = |user: u32| segments.describe(segments.of(user)[0]).unwrap();
         assert!(of(0).name.ends_with("Tea") && of(60).name.ends_with("Tools"), "{} / {}", of(0).name, of(60).name);
         if busy > 1 {
-            assert_eq!((of(0).name.as_str(), of(60).name.as_str()), ("frequent, high spend, Tea", "new, occasional, low spend, Tools"));
+            assert_eq!(
+                (of(0).name.as_str(), of(60).name.as_str()),
+                ("frequent, high spend, Tea", "new, occasional, low spend, Tools")
+            );
             assert_eq!((of(0).orders, of(60).orders, segments.of(0)), (10.0, 2.0, &[0u32][..]));
         }
         assert_eq!(of(0).favourites[0].times, 2.0);

@@ -129,7 +129,6 @@ fn new_items_and_new_users_are_placed_by_what_is_known_of_them() {
         content: Content::default(),
         context: Context::default(),
         segments: Segments::default(),
-        context: aisle_models::Context::default(),
     };
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(folder.path());

@@ -463,6 +463,7 @@ pub fn run(cli: Cli) -> Result<()> {
             };
             let bundle = registry.verify(&model.model, &version)?;
             bundle.shelve(&registry.item_changes(&model.model)?);
+            bundle.rule(&std::sync::Arc::new(registry.rules(&model.model)?));
             batch::run(&bundle, &ask)?;
         }
     }

@@ -11,7 +11,6 @@ pub mod inspect;
 pub mod leakage;
 pub mod progress;
 pub mod report;
-pub mod segment_list;
 pub mod segments;
 pub mod settings;
 pub mod tune;

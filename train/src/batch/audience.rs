@@ -7,6 +7,7 @@
 use super::texts;
 use crate::report::count;
 use aisle_data::{Columns, DataConfig, Dataset, Source, Tables};
+use aisle_models::Bundle;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,9 @@ use std::path::Path;
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Audience (jobs for shoppers)")]
 pub struct AudienceArgs {
+    /// Only shoppers of this segment: see aisle-train segments.
+    #[arg(long, value_name = "NAME")]
+    segment: Option<String>,
     /// The column of --users that says true, 1 or yes for shoppers who agreed; all others, also those not in the file, are left out.
     #[arg(long, value_name = "COLUMN")]
     consent: Option<String>,
@@ -44,7 +48,12 @@ impl AudienceArgs {
 
     /// For a job without shoppers.
     pub(super) fn refuse(&self, job: &str) -> Result<()> {
-        let given = [("--consent", self.consent.is_some()), ("--holdout", self.holdout.is_some()), ("--sent", self.sent.is_some())];
+        let given = [
+            ("--segment", self.segment.is_some()),
+            ("--consent", self.consent.is_some()),
+            ("--holdout", self.holdout.is_some()),
+            ("--sent", self.sent.is_some()),
+        ];
         match given.into_iter().find(|(_, given)| *given) {
             Some((option, _)) => bail!("{option} is about shoppers, and --job {job} has a list for each item: leave it out"),
             None => Ok(()),
@@ -62,6 +71,8 @@ impl AudienceArgs {
 
 /// The same, read.
 pub(super) struct Audience {
+    /// Number of the segment, and who is in it; `None` = it was not asked.
+    segment: Option<(u32, BTreeSet<String>)>,
     /// Who agreed; `None` = it was not asked.
     consented: Option<BTreeSet<String>>,
     /// Who got enough.
@@ -77,6 +88,7 @@ pub(super) struct Admission {
     pub(super) admitted: Vec<bool>,
     /// External ids, in the order asked.
     pub(super) held_out: Vec<String>,
+    elsewhere: usize,
     without_consent: usize,
     capped: usize,
 }
@@ -84,11 +96,12 @@ pub(super) struct Admission {
 impl Admission {
     /// How many get nothing.
     pub(super) fn left_out(&self) -> usize {
-        self.without_consent + self.capped + self.held_out.len()
+        self.elsewhere + self.without_consent + self.capped + self.held_out.len()
     }
 
     /// One line for each cause that was asked about.
     pub(super) fn causes(&self, args: &AudienceArgs, aside: Option<&Path>) -> Vec<String> {
+        let segment = args.segment.as_ref().map(|name| format!("{} not in segment '{name}'", count(self.elsewhere as u64)));
         let consent =
             args.consent.as_ref().map(|column| format!("{} without consent ({column})", count(self.without_consent as u64)));
         let cap = args.sent.as_ref().map(|_| {
@@ -96,16 +109,19 @@ impl Admission {
             format!("{capped} got {cap} or more within {days} days")
         });
         let holdout = aside.map(|path| format!("{} held out → {}", count(self.held_out.len() as u64), path.display()));
-        [consent, cap, holdout].into_iter().flatten().collect()
+        [segment, consent, cap, holdout].into_iter().flatten().collect()
     }
 }
 
 impl Audience {
-    /// Reads consent from `users` (the file, and its column of ids) and what was sent; `now` in milliseconds.
+    /// Reads who is in the segment from the version, consent from `users` (the file, and its column of ids), and what was sent; `now` in
+    /// milliseconds.
     ///
     /// # Errors
     /// A file or column that is missing, with what there is.
-    pub(super) fn read(args: &AudienceArgs, job: &str, users: (Option<&str>, &str), now: Option<i64>) -> Result<Self> {
+    pub(super) fn read(args: &AudienceArgs, of: Of, now: Option<i64>) -> Result<Self> {
+        let Of { job, bundle, users } = of;
+        let segment = args.segment.as_deref().map(|name| within(bundle, name)).transpose()?;
         let consented = match (&args.consent, users.0) {
             (None, _) => None,
             (Some(column), None) => bail!("--consent {column} is a column of the users file: add --users"),
@@ -119,14 +135,25 @@ impl Audience {
             }
         };
         let salt = || args.holdout_salt.clone().unwrap_or_else(|| job.to_string());
-        Ok(Self { consented, capped, holdout: args.holdout.map(|share| (share, salt())) })
+        Ok(Self { segment, consented, capped, holdout: args.holdout.map(|share| (share, salt())) })
     }
 
-    /// Decides for shoppers who would get the campaign. First consent, then the cap, then the holdout: so the held out are like those who get
+    /// The segment asked for.
+    pub(super) fn segment(&self) -> Option<u32> {
+        self.segment.as_ref().map(|segment| segment.0)
+    }
+
+    /// Decides for shoppers who would get the campaign. First the segment, then consent, then the cap, then the holdout: so the held out are like those who get
     /// it in everything but the draw.
     pub(super) fn admit<'u>(&self, users: impl Iterator<Item = &'u str>) -> Admission {
         let mut admission = Admission::default();
         for user in users {
+            let inside = self.segment.as_ref().is_none_or(|(_, members)| members.contains(user));
+            if !inside {
+                admission.elsewhere += 1;
+                admission.admitted.push(false);
+                continue;
+            }
             let consents = self.consented.as_ref().is_none_or(|consented| consented.contains(user));
             let capped = self.capped.contains(user);
             let held_out = self.holdout.as_ref().is_some_and(|(share, salt)| draw(salt, user) < *share);
@@ -140,6 +167,24 @@ impl Audience {
         }
         admission
     }
+}
+
+/// What an audience is of: the job, the version, and the users file with its column of ids.
+pub(super) struct Of<'a> {
+    pub(super) job: &'a str,
+    pub(super) bundle: &'a Bundle,
+    pub(super) users: (Option<&'a str>, &'a str),
+}
+
+/// The number of a segment, and its members.
+fn within(bundle: &Bundle, name: &str) -> Result<(u32, BTreeSet<String>)> {
+    let segments = bundle.segments();
+    let Some(number) = segments.number(name) else {
+        let known: Vec<&str> = segments.names().collect();
+        let known = if known.is_empty() { "none".into() } else { known.join("; ") };
+        bail!("--segment {name}: version {} has no such segment; there are: {known}", bundle.version);
+    };
+    Ok((number, segments.members(number).into_iter().map(|user| bundle.users.id(user).to_string()).collect()))
 }
 
 /// A number in [0, 1) for a shopper under a salt.
@@ -208,7 +253,8 @@ mod tests {
     fn a_tenth_is_held_out_and_stays_so() {
         let users: Vec<String> = (0..20_000).map(|user| format!("user-{user}")).collect();
         let held = |share: f64, salt: &str| {
-            let audience = Audience { consented: None, capped: BTreeSet::new(), holdout: Some((share, salt.into())) };
+            let audience =
+                Audience { segment: None, consented: None, capped: BTreeSet::new(), holdout: Some((share, salt.into())) };
             audience.admit(users.iter().map(String::as_str)).held_out
         };
         let tenth = held(0.1, "win-back");
@@ -223,6 +269,7 @@ mod tests {
     #[test]
     fn consent_comes_before_the_draw() {
         let audience = Audience {
+            segment: None,
             consented: Some(["a", "b"].map(String::from).into()),
             capped: ["b"].map(String::from).into(),
             holdout: Some((0.999_999, "s".into())),

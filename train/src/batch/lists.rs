@@ -16,7 +16,7 @@ const BLOCK: usize = 2048;
 pub(super) fn personal(campaign: &Campaign) -> Result<Sheet> {
     let bundle = campaign.bundle;
     let everyone: Vec<u32> = (0..bundle.users.len() as u32).collect();
-    let chosen = Chosen::of(everyone, |&user| user, |users| campaign.audience.admit(users.iter().map(|&row| bundle.users.id(row))));
+    let chosen = Chosen::of(everyone, |&user| user, |users| campaign.admit(users.iter().copied()));
     let answers = answers(campaign, &chosen.lines, |user| {
         bundle.for_user(&ForUser { user: Some(user), k: campaign.k, exclude_bought: true, ..ForUser::default() })
     });
@@ -57,14 +57,19 @@ pub(super) fn buy_again(campaign: &Campaign) -> Result<Sheet> {
     let of_one = |user: u32| {
         let answer = bundle.buy_again(&ForAgain { user: Some(user), k, now, ..ForAgain::default() });
         let known = bundle.due(user, now, bundle.buy_again_model().horizon());
-        let likely = known.iter().filter(|due| due.probability >= least && shelf.available().contains(due.item)).count();
+        let ruled = !answer.rules.held.is_empty();
+        // Counted again by other means, unless rules decide too.
+        let likely = match ruled {
+            true => answer.items.iter().filter(|ranked| ranked.score >= least).count(),
+            false => known.iter().filter(|due| due.probability >= least && shelf.available().contains(due.item)).count(),
+        };
         let of = |ranked: &Ranked| known.binary_search_by_key(&ranked.item, |due| due.item).ok().map(|at| known[at]);
         let dues: Vec<Due> = answer.items.iter().filter(|ranked| ranked.score >= least).filter_map(of).collect();
         (dues, likely.min(k))
     };
     let found: Vec<(Vec<Due>, usize)> = asked(campaign, &everyone, of_one);
     let with_any: Vec<u32> = everyone.into_iter().filter(|&user| found[user as usize].1 > 0).collect();
-    let chosen = Chosen::of(with_any, |&user| user, |users| campaign.audience.admit(users.iter().map(|&row| bundle.users.id(row))));
+    let chosen = Chosen::of(with_any, |&user| user, |users| campaign.admit(users.iter().copied()));
     let promised = chosen.lines.iter().map(|&user| found[user as usize].1).sum();
     let of_user = |&user: &u32| found[user as usize].0.iter().zip(1..).map(move |(due, rank)| (user, rank, due));
     let lines: Vec<(u32, u32, &Due)> = chosen.lines.iter().flat_map(of_user).collect();

@@ -10,6 +10,7 @@ mod carts;
 mod lists;
 mod returns;
 mod scene;
+mod segments;
 mod sheet;
 mod shelf;
 mod terms;
@@ -21,7 +22,7 @@ use crate::settings::Settings;
 use aisle_data::DataConfig;
 use aisle_models::Bundle;
 use anyhow::{Context, Result, bail};
-use audience::{Audience, AudienceArgs};
+use audience::{Admission, Audience, AudienceArgs, Of};
 use clap::{Args, ValueEnum};
 use scene::Scene;
 use sheet::{Chosen, Sheet, Staged, text};
@@ -59,6 +60,8 @@ pub enum Job {
     /// A personal list for shoppers silent for much longer than they usually are; needs --events. Columns: user_id, last_order_at,
     /// usual_gap_days, silent_days, rank, item_id, score, reason.
     WinBack,
+    /// Who is in which segment; --segment asks for one. Columns: user_id, segment.
+    Segment,
 }
 
 impl Job {
@@ -131,6 +134,11 @@ impl Campaign<'_> {
     fn scene(&self) -> Result<&Scene<'_>> {
         let name = self.job.name();
         self.scene.as_ref().with_context(|| format!("--job {name} is about what shoppers did: add --events with the log"))
+    }
+
+    /// Decides for shoppers of the version.
+    fn admit(&self, users: impl Iterator<Item = u32>) -> Admission {
+        self.audience.admit(users.map(|row| self.bundle.users.id(row)))
     }
 
     /// Those of some lines (which stand by shopper) whose shoppers get the campaign.
@@ -209,7 +217,8 @@ fn prepared<'a>(bundle: &'a Bundle, ask: &Ask) -> Result<Campaign<'a>> {
     };
     let now = ask.now.or(scene.as_ref().map(|scene| scene.now));
     let since = now.or_else(|| last_day(bundle));
-    let audience = Audience::read(&ask.audience, &ask.job.name(), (ask.users.as_deref(), id_column(&config)), since)?;
+    let of = Of { job: &ask.job.name(), bundle, users: (ask.users.as_deref(), id_column(&config)) };
+    let audience = Audience::read(&ask.audience, of, since)?;
     Ok(Campaign { bundle, job: ask.job, k: ask.k as usize, terms, audience, now, scene, progress: Progress::new() })
 }
 
@@ -232,6 +241,7 @@ fn made(campaign: &Campaign) -> Result<Sheet> {
         Job::PriceDrop => shelf::price_drop(campaign),
         Job::BackInStock => shelf::back_in_stock(campaign),
         Job::WinBack => returns::win_back(campaign),
+        Job::Segment => segments::members(campaign),
     }
 }
 
