@@ -1,5 +1,4 @@
 //! Who comes into which segment, on logs whose answer is known.
-#![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Labels, ReadReport};
 use aisle_models::{

@@ -3,7 +3,6 @@
 
 use aisle_data::IdMap;
 use aisle_models::Registry;
-use aisle_train::segment_list;
 use std::process::{Command, Output};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/online_retail");
@@ -44,11 +43,21 @@ fn segments_are_named_shown_and_listed() {
     let version = String::from_utf8(fitted.stdout).unwrap().trim().to_string();
     let bundle = Registry::new(&registry).verify("shop", &version).unwrap();
     let loyal = bundle.segments().members(bundle.segments().number("loyal").unwrap());
-    assert_eq!(segment_list::write(&bundle, Some("loyal"), &out).unwrap(), loyal.len());
+    let out_path = out.to_string_lossy().into_owned();
+    let list = |rest: &[&str]| {
+        let base = ["batch", "--registry", &registry_path, "--model", "shop", "--job", "segment", "--out", &out_path];
+        aisle(&[&base[..], rest].concat())
+    };
+    let written = list(&["--segment", "loyal"]);
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
     let listed = IdMap::read(&out.to_string_lossy(), "user_id").unwrap();
     assert!(listed.iter().eq(loyal.iter().map(|&user| bundle.users.id(user))));
     let all: usize = bundle.segments().list().published.iter().map(|segment| segment.shoppers).sum();
-    assert_eq!(segment_list::write(&bundle, None, &out).unwrap(), all);
-    let error = segment_list::write(&bundle, Some("loyl"), &out).unwrap_err().to_string();
-    assert!(error.contains("loyal") && error.contains("'loyl'"), "{error}");
+    let written = list(&[]);
+    let told = String::from_utf8_lossy(&written.stderr).replace(',', "");
+    assert!(written.status.success() && told.contains(&all.to_string()), "{all} rows: {told}");
+    let refused = list(&["--segment", "loyl"]);
+    assert!(!refused.status.success());
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("there are: loyal") && error.contains("--segment loyl"), "{error}");
 }
