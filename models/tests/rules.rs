@@ -56,7 +56,11 @@ fn shop() -> Bundle {
         buy_again: BuyAgain::default(),
         content: Content::default(),
         context: Context::default(),
-        segments: Segments::default(),
+        segments: Segments {
+            named: [("early".to_string(), "user.tier = gold".to_string())].into(),
+            min_shoppers: 5,
+            ..Segments::default()
+        },
     };
     Bundle::fit(&data, &DataConfig::default(), parameters, &()).unwrap()
 }

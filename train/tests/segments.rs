@@ -3,7 +3,6 @@
 
 use aisle_data::IdMap;
 use aisle_models::Registry;
-use aisle_train::segment_list;
 use std::process::{Command, Output};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/online_retail");
@@ -44,11 +43,19 @@ fn segments_are_named_shown_and_listed() {
     let version = String::from_utf8(fitted.stdout).unwrap().trim().to_string();
     let bundle = Registry::new(&registry).verify("shop", &version).unwrap();
     let loyal = bundle.segments().members(bundle.segments().number("loyal").unwrap());
-    assert_eq!(segment_list::write(&bundle, Some("loyal"), &out).unwrap(), loyal.len());
+    let batch = |segment: &[&str]| {
+        let out = out.to_string_lossy().into_owned();
+        let arguments = ["batch", "--registry", &registry_path, "--model", "shop", "--job", "segment", "--out", &out];
+        let done = aisle(&[&arguments[..], segment].concat());
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (written, told) = batch(&["--segment", "loyal"]);
+    assert!(written && told.contains(&format!("{} rows", loyal.len())), "{told}");
     let listed = IdMap::read(&out.to_string_lossy(), "user_id").unwrap();
     assert!(listed.iter().eq(loyal.iter().map(|&user| bundle.users.id(user))));
     let all: usize = bundle.segments().list().published.iter().map(|segment| segment.shoppers).sum();
-    assert_eq!(segment_list::write(&bundle, None, &out).unwrap(), all);
-    let error = segment_list::write(&bundle, Some("loyl"), &out).unwrap_err().to_string();
-    assert!(error.contains("loyal") && error.contains("'loyl'"), "{error}");
+    let (written, told) = batch(&[]);
+    assert!(written && told.replace(',', "").contains(&format!("{all} rows")), "{told}");
+    let (written, told) = batch(&["--segment", "loyl"]);
+    assert!(!written && told.contains("loyal") && told.contains("loyl"), "{told}");
 }
