@@ -5,6 +5,7 @@ use crate::bitmap::Bitmap;
 use crate::buy_again::{self, BuyAgainModel};
 use crate::complements::ComplementsModel;
 use crate::condition::{Condition, ConditionError};
+use crate::content::Content;
 use crate::context::ContextModel;
 use crate::cross_sell::{self, CrossSellModel, Groups};
 use crate::facets::Facets;
@@ -114,7 +115,9 @@ impl Bundle {
                 let interactions = Interactions::of(&earlier);
                 let orders = Orders::of(&earlier);
                 let earlier = Training { log: &earlier, interactions: &interactions, orders: &orders, ..training };
-                let past = Self::of(data, config, &earlier, parameters.clone(), watch)?;
+                // What nobody bought yet teaches nothing.
+                let content = Content { share: 0.0, ..parameters.content.clone() };
+                let past = Self::of(data, config, &earlier, Hyperparameters { content, ..parameters.clone() }, watch)?;
                 let later = Orders::of(&later);
                 let carts = if carts { cross_sell::learn(&past, &later, watch) } else { None };
                 let steps = if steps { upsell::learn(&past, &later) } else { None };

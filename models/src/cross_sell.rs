@@ -264,6 +264,11 @@ impl CrossSellModel {
         tensors
     }
 
+    /// How well items go with one by the vectors of orders, in deviations over all items.
+    pub fn near(&self, item: u32, items: &[u32]) -> Vec<f32> {
+        self.vectors.scores(&[item], items)
+    }
+
     /// Orders of the last weeks that hold an item.
     pub(crate) fn recent(&self, item: u32) -> f32 {
         self.numbers.recent[item as usize]

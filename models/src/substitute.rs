@@ -11,7 +11,26 @@ use aisle_data::NONE;
 /// Items of a cart that are compared, the last ones.
 const COMPARED: usize = 50;
 
+/// What the words below are counted against: pairs that chance alone would bring together once.
+const PRIOR: f32 = 1.0;
+
 impl Bundle {
+    /// For each item how much it goes beside another one rather than instead of it, a logarithm: what orders say of the pair, by counts where
+    /// there are enough shoppers and by order vectors where not, less what says that the two serve one need.
+    /// O(items + neighbours).
+    pub fn complement_scores(&self, from: u32, items: &[u32]) -> Vec<f32> {
+        let near = self.cross_sell_model().near(from, items);
+        let substitute = self.substitute_scores(&[from], items);
+        let complements = self.complements();
+        let all = complements.all_orders().max(1) as f32;
+        let score = |((&item, near), substitute): ((&u32, f32), f32)| {
+            let together = complements.pair(from, item).map_or(0, |pair| pair.orders) as f32;
+            let chance = complements.sold(from) as f32 * complements.sold(item) as f32 / all;
+            ((together + PRIOR) / (chance + PRIOR)).ln() + near - substitute
+        };
+        items.iter().zip(near).zip(substitute).map(score).collect()
+    }
+
     /// For each item its largest substitute score beside an item of a cart, 0 to 1. O(cart · (items + neighbours)).
     pub fn substitute_scores(&self, cart: &[u32], items: &[u32]) -> Vec<f32> {
         let mut scores = vec![0f32; items.len()];

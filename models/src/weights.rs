@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Longest header of a weights file that is looked at.
 const MAX_HEADER: u64 = 1 << 20;
 /// Most arrays in a weights file.
-const MAX_TENSORS: usize = 64;
+const MAX_TENSORS: usize = 256;
 
 /// Numbers that are either owned or a part of a mapped file; both read as a slice.
 pub enum Array<T: Pod> {

@@ -5,9 +5,10 @@
 use aisle_data::{Dataset, Inspection, Split, Tables};
 use aisle_models::Registry;
 use aisle_proto::recommendation_service_client::RecommendationServiceClient;
+use aisle_proto::rule_service_client::RuleServiceClient;
 use aisle_proto::{
-    BuyAgainRequest, CrossSellRequest, Money, RecommendForSessionRequest, RecommendForUserRequest, RecommendResponse,
-    SimilarItemsRequest, UpsellRequest,
+    BuyAgainRequest, Controls, CrossSellRequest, Money, RecommendForSessionRequest, RecommendForUserRequest, RecommendResponse,
+    RequestContext, Rule, SetRulesRequest, SimilarItemsRequest, UpsellRequest,
 };
 use aisle_serve::{Config, Running, shutdown};
 use aisle_train::evaluate::{self, Ask, AskPersonal, Lines, Parts, Targets};
@@ -73,6 +74,12 @@ async fn ask(address: std::net::SocketAddr, title: impl Fn(&str) -> String) -> R
     heading(&format!("The same cart, if it is that of shopper {SHOPPER}"));
     show(client.cross_sell(CrossSellRequest { user_id: SHOPPER.into(), ..request }).await?.get_ref());
 
+    heading("The stranger's cart lacks £7.20 to free shipping");
+    let spend_gap = Some(Money { currency_code: "GBP".into(), units: 7, nanos: 200_000_000 });
+    let cart_item_ids = CART.map(String::from).to_vec();
+    let request = CrossSellRequest { cart_item_ids, spend_gap, page_size: 3, ..Default::default() };
+    show(client.cross_sell(request).await?.get_ref());
+
     heading(&format!("Better than the {}", title(CAKESTAND)));
     let request = UpsellRequest { item_id: CAKESTAND.into(), page_size: 3, ..Default::default() };
     show(client.upsell(request).await?.get_ref());
@@ -86,7 +93,24 @@ async fn ask(address: std::net::SocketAddr, title: impl Fn(&str) -> String) -> R
     let request = SimilarItemsRequest { item_id: T_LIGHT_HOLDER.into(), page_size: 3, ..Default::default() };
     show(client.similar_items(request).await?.get_ref());
 
-    println!("\nSeven questions over gRPC, printed, in {}.", seconds(began.elapsed().as_secs_f64()));
+    heading("Somebody from Germany opens the front page");
+    let context = Some(RequestContext { location: "Germany".into(), ..Default::default() });
+    let front = RecommendForUserRequest { placement: "front".into(), context, page_size: 3, ..Default::default() };
+    show(client.recommend_for_user(front.clone()).await?.get_ref());
+
+    heading("The shop decides: nothing under £5 on the front page, one of a kind");
+    let rule = Rule {
+        name: "front page".into(),
+        placements: vec!["front".into()],
+        only: "item.price >= 5".into(),
+        controls: Some(Controls { max_per_category: Some(1), ..Default::default() }),
+        ..Default::default()
+    };
+    let mut rules = RuleServiceClient::connect(format!("http://{address}")).await.context("connecting to our own server")?;
+    rules.set_rules(SetRulesRequest { rules: vec![rule], ..Default::default() }).await?;
+    show(client.recommend_for_user(front).await?.get_ref());
+
+    println!("\nTen questions over gRPC, one rule set, printed, in {}.", seconds(began.elapsed().as_secs_f64()));
     Ok(())
 }
 

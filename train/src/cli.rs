@@ -5,7 +5,7 @@ use crate::evaluate::{self, AskPersonal, Evaluation, Lines, Parts, Targets, Task
 use crate::fit::{self, Target};
 use crate::settings::{Algorithm, Settings};
 use crate::{inspect, leakage, segments, tune, versions};
-use aisle_data::{Dataset, EventLog, Fold, Generator, Inspection, Prefix, Split, Tables, moment_of, read_prefixes};
+use aisle_data::{Dataset, EventLog, Fold, Generator, Inspection, Prefix, Split, Tables, moment_of, read_prefixes, read_relations};
 use aisle_models::{Device, Registry};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -87,6 +87,9 @@ enum Command {
         /// Answers per question.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         k: u32,
+        /// With --task relations: known pairs, a Parquet file of item_id, related_item_id, relation (complement or substitute).
+        #[arg(long, value_name = "PARQUET", requires = "events")]
+        relations: Option<String>,
         /// With --task personal: what these rules cost, all and each alone; a TOML file of [[rule]]s.
         #[arg(long, value_name = "TOML")]
         rules: Option<PathBuf>,
@@ -335,6 +338,7 @@ pub fn run(cli: Cli) -> Result<()> {
             lines,
             targets,
             k,
+            relations,
             rules,
             placement,
             repeats,
@@ -370,10 +374,18 @@ pub fn run(cli: Cli) -> Result<()> {
                     Task::BuyAgain => evaluate::buy_again(parts, &settings, k),
                     Task::Context => evaluate::context(parts, &settings, k),
                     Task::Cold => evaluate::cold(parts, &settings, &algorithms, k),
+                    Task::Relations => {
+                        bail!("the task 'relations' learns from the whole log: leave --split away, and give --relations")
+                    }
                     Task::Session => evaluate::session(parts, prefixes, &settings, &named, k),
                 }
             };
             let evaluation = match (train, test, events, split, folds) {
+                (None, None, Some(events), None, None) if task == Task::Relations => {
+                    let Some(path) = relations else { bail!("the task 'relations' needs --relations with the known pairs") };
+                    let parts = Parts { train: read(&events)?, test: EventLog::default(), split: name_of(&events) };
+                    evaluate::relations(&parts, &settings, &read_relations(&path)?, k)?
+                }
                 (Some(train), Some(test), None, None, None) => {
                     let split = format!("{} → {}", name_of(&train), name_of(&test));
                     let prefixes = if task == Task::Session { read_prefixes(&test)? } else { None };

@@ -43,21 +43,19 @@ fn segments_are_named_shown_and_listed() {
     let version = String::from_utf8(fitted.stdout).unwrap().trim().to_string();
     let bundle = Registry::new(&registry).verify("shop", &version).unwrap();
     let loyal = bundle.segments().members(bundle.segments().number("loyal").unwrap());
-    let out_path = out.to_string_lossy().into_owned();
-    let list = |rest: &[&str]| {
-        let base = ["batch", "--registry", &registry_path, "--model", "shop", "--job", "segment", "--out", &out_path];
-        aisle(&[&base[..], rest].concat())
+    let batch = |segment: &[&str]| {
+        let out = out.to_string_lossy().into_owned();
+        let arguments = ["batch", "--registry", &registry_path, "--model", "shop", "--job", "segment", "--out", &out];
+        let done = aisle(&[&arguments[..], segment].concat());
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
     };
-    let written = list(&["--segment", "loyal"]);
-    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let (written, told) = batch(&["--segment", "loyal"]);
+    assert!(written && told.contains(&format!("{} rows", loyal.len())), "{told}");
     let listed = IdMap::read(&out.to_string_lossy(), "user_id").unwrap();
     assert!(listed.iter().eq(loyal.iter().map(|&user| bundle.users.id(user))));
     let all: usize = bundle.segments().list().published.iter().map(|segment| segment.shoppers).sum();
-    let written = list(&[]);
-    let told = String::from_utf8_lossy(&written.stderr).replace(',', "");
-    assert!(written.status.success() && told.contains(&all.to_string()), "{all} rows: {told}");
-    let refused = list(&["--segment", "loyl"]);
-    assert!(!refused.status.success());
-    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(error.contains("there are: loyal") && error.contains("--segment loyl"), "{error}");
+    let (written, told) = batch(&[]);
+    assert!(written && told.replace(',', "").contains(&format!("{all} rows")), "{told}");
+    let (written, told) = batch(&["--segment", "loyl"]);
+    assert!(!written && told.contains("loyal") && told.contains("loyl"), "{told}");
 }

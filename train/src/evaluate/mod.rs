@@ -8,6 +8,7 @@ mod context;
 mod cross_sell;
 mod html;
 mod personal;
+mod relations;
 mod rules;
 mod session;
 mod slices;
@@ -18,6 +19,7 @@ pub use cold::cold;
 pub use context::context;
 pub use cross_sell::{Ask, Lines, Targets, cross_sell};
 pub use personal::{AskPersonal, personal, personal_alone};
+pub use relations::relations;
 pub use rules::{read as read_rules, rules};
 pub use session::session;
 pub use upsell::upsell;
@@ -46,6 +48,8 @@ pub enum Task {
     BuyAgain,
     /// What is bought under given circumstances, by whomever.
     Context,
+    /// Complements told from substitutes, against known pairs; needs --relations.
+    Relations,
     /// Which new product suits whom, by what is known of it: a tenth of the items is hidden.
     Cold,
 }
