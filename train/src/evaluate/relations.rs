@@ -4,7 +4,7 @@ use super::{Evaluation, Parts, Row};
 use crate::progress::Progress;
 use crate::report::count;
 use crate::settings::Settings;
-use aisle_data::{Related, Relation, mix};
+use aisle_data::{Related, mix};
 use aisle_models::metrics::{Measured, Population};
 use aisle_models::{Bundle, Scored};
 use anyhow::{Result, bail};
@@ -98,8 +98,8 @@ pub fn relations(parts: &Parts, settings: &Settings, known: &[Related], k: usize
         "relations, {}: {} items with known complements and substitutes, {} and {} pairs; complements are to stand above substitutes",
         parts.split,
         count(questions.len() as u64),
-        count(questions.iter().map(|question| question.complements.len() as u64).sum()),
-        count(questions.iter().map(|question| question.substitutes.len() as u64).sum()),
+        count(questions.iter().map(|question| question.complements.len() as u64).sum::<u64>()),
+        count(questions.iter().map(|question| question.substitutes.len() as u64).sum::<u64>()),
     );
     let sizes = (bundle.users.len(), population.candidates, bundle.manifest.counts.interactions);
     Ok(Evaluation { headline, metric: "precision", rows, sizes, checks: Vec::new(), figures })
