@@ -84,6 +84,8 @@ pub struct Bundle {
     /// The items of conditions that requests sent lately.
     chosen: RwLock<BTreeMap<String, Arc<Bitmap>>>,
     trained: Bitmap,
+    /// Of these, what somebody touched.
+    touched: Bitmap,
     facets: Facets,
     groups: Groups,
     measures: Measures,
@@ -234,6 +236,7 @@ impl Bundle {
             rules: RwLock::default(),
             chosen: RwLock::default(),
             trained: Bitmap::default(),
+            touched: Bitmap::default(),
             facets: Facets::default(),
             groups: Groups::default(),
             measures: Measures::default(),
@@ -246,6 +249,7 @@ impl Bundle {
     /// What follows from the rest: sets of items.
     fn derive(&mut self) {
         let items = self.items.len();
+        self.touched = Bitmap::of(items, |item| self.item_users[item as usize] > 0);
         self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0 || self.personal.knows(item));
         self.facets = Facets::of(&self.catalog, items);
         self.groups = Groups::of(&self.catalog, self.category_levels());
@@ -422,6 +426,7 @@ impl Bundle {
             rules: RwLock::default(),
             chosen: RwLock::default(),
             trained: Bitmap::default(),
+            touched: Bitmap::default(),
             facets: Facets::default(),
             groups: Groups::default(),
             measures: Measures::default(),
@@ -643,6 +648,11 @@ impl Bundle {
     /// Items that the personal model can recommend: it learned about them, or about what is known of them.
     pub fn trained(&self) -> &Bitmap {
         &self.trained
+    }
+
+    /// Items that somebody touched in the log: what is weighed by learned weights is one of them, for such were learned from.
+    pub(crate) fn touched(&self) -> &Bitmap {
+        &self.touched
     }
 
     /// Whether the personal model can recommend an item.

@@ -264,11 +264,6 @@ impl CrossSellModel {
         tensors
     }
 
-    /// How well items go with one by the vectors of orders, in deviations over all items.
-    pub fn near(&self, item: u32, items: &[u32]) -> Vec<f32> {
-        self.vectors.scores(&[item], items)
-    }
-
     /// Orders of the last weeks that hold an item.
     pub(crate) fn recent(&self, item: u32) -> f32 {
         self.numbers.recent[item as usize]
@@ -314,9 +309,9 @@ impl Bundle {
             Some(_) => Asker::Shopper,
         };
         let past = past.unwrap_or_default();
-        let mut trained = eligible.allowed.clone();
-        trained.intersect(self.trained());
-        let trained = Eligible::without(&trained, eligible.except);
+        let mut touched = eligible.allowed.clone();
+        touched.intersect(self.touched());
+        let eligible = Eligible::without(&touched, eligible.except);
         // A stranger's taste is what the cart says of it.
         let ones = vec![1.0; cart.items.len()];
         let history = match asker {
@@ -333,7 +328,7 @@ impl Bundle {
         let mut found = Found::default();
         model.vectors.complete(cart.items, BY_VECTORS, eligible, &mut found);
         items.extend(found.items.iter().map(|scored| scored.item));
-        self.personal().recommend(history, BY_TASTE, trained, &mut found);
+        self.personal().recommend(history, BY_TASTE, eligible, &mut found);
         items.extend(found.items.iter().map(|scored| scored.item));
         items.extend(self.popular().ranked(eligible).take(BY_SALES));
         let evidence = model.complements.of_cart(cart.items, |touched, evidence| {

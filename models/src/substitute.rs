@@ -2,7 +2,7 @@
 //!
 //! Substitutes serve the same need: shoppers choose the one or the other, so the two are alike in who chooses them (or share a category path)
 //! and are rarely in one order. The score is likeness over how many times more often than by chance they share an order, both counted with one
-//! order more: s(i, j) = max(cos(i, j), ½ [same path]) / max(1, (n_ij + 1) / (e_ij + 1)), e_ij = n_i n_j / n. Pairs without the support of
+//! order more: s(i, j) = max(cos(i, j), ¼ [same path]) / max(1, (n_ij + 1) / (e_ij + 1)), e_ij = n_i n_j / n. Pairs without the support of
 //! enough shoppers count as never together, as they do everywhere else.
 
 use crate::bundle::Bundle;
@@ -11,24 +11,27 @@ use aisle_data::NONE;
 /// Items of a cart that are compared, the last ones.
 const COMPARED: usize = 50;
 
-/// What the words below are counted against: pairs that chance alone would bring together once.
-const PRIOR: f32 = 1.0;
+/// Orders that a pair's evidence is drawn to chance by.
+const KAPPA: f32 = 50.0;
+/// A threefold probability weighs as much as a third of a cosine.
+const EVIDENCE: f32 = 0.3;
+/// How alike two items of one category path are at least.
+const SAME_PATH: f32 = 0.25;
 
 impl Bundle {
-    /// For each item how much it goes beside another one rather than instead of it, a logarithm: what orders say of the pair, by counts where
-    /// there are enough shoppers and by order vectors where not, less what says that the two serve one need.
-    /// O(items + neighbours).
+    /// For each item how much it goes beside another one rather than instead of it: .3 ln p(j | i) − cos(i, j), where p(j | i) is the share of
+    /// orders with i that hold j, drawn to j's share of all orders by 50 of them. So what sells anyway is a complement of much, and what the
+    /// same shoppers choose is not. O(items · neighbours).
     pub fn complement_scores(&self, from: u32, items: &[u32]) -> Vec<f32> {
-        let near = self.cross_sell_model().near(from, items);
-        let substitute = self.substitute_scores(&[from], items);
         let complements = self.complements();
         let all = complements.all_orders().max(1) as f32;
-        let score = |((&item, near), substitute): ((&u32, f32), f32)| {
+        let of_from = complements.sold(from) as f32;
+        let score = |(&item, alike): (&u32, f32)| {
             let together = complements.pair(from, item).map_or(0, |pair| pair.orders) as f32;
-            let chance = complements.sold(from) as f32 * complements.sold(item) as f32 / all;
-            ((together + PRIOR) / (chance + PRIOR)).ln() + near - substitute
+            let share = complements.sold(item) as f32 / all;
+            EVIDENCE * ((together + KAPPA * share + 1e-6) / (of_from + KAPPA)).ln() - alike
         };
-        items.iter().zip(near).zip(substitute).map(score).collect()
+        items.iter().zip(self.personal().similarities(from, items)).map(score).collect()
     }
 
     /// For each item its largest substitute score beside an item of a cart, 0 to 1. O(cart · (items + neighbours)).
@@ -41,7 +44,7 @@ impl Bundle {
             let alike = self.personal().similarities(held, items);
             for ((score, &item), alike) in scores.iter_mut().zip(items).zip(alike) {
                 let same = path != NONE && self.groups().path_of(item) == path;
-                let likeness = alike.clamp(0.0, 1.0).max(if same { 0.5 } else { 0.0 });
+                let likeness = alike.clamp(0.0, 1.0).max(if same { SAME_PATH } else { 0.0 });
                 if likeness <= *score {
                     continue;
                 }

@@ -92,7 +92,6 @@ pub fn relations(parts: &Parts, settings: &Settings, known: &[Related], k: usize
     run("√LLR", &|from, items| items.iter().map(|to| pair(from, to).map_or(0.0, |pair| pair.score)).collect());
     run("lift", &|from, items| items.iter().map(|to| pair(from, to).map_or(0.0, |pair| pair.lift)).collect());
     run("likeness", &|from, items| bundle.personal().similarities(from, items));
-    run("order vectors", &|from, items| bundle.cross_sell_model().near(from, items));
     run("popular", &|_, items| items.iter().map(|&item| bundle.popular().sales(item)).collect());
     let headline = format!(
         "relations, {}: {} items with known complements and substitutes, {} and {} pairs; complements are to stand above substitutes",
