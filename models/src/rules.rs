@@ -452,9 +452,7 @@ impl Bundle {
             "category" => catalog.category.get(item).map(Value::Text),
             "brand" => catalog.brand.get(item).map(Value::Text),
             "currency" => catalog.currency.get(item).map(Value::Text),
-            "price" => {
-                Some(shelf.price(catalog, item)).filter(|price| !price.is_nan()).map(|price| Value::Number(f64::from(price)))
-            }
+            "price" => Some(shelf.price(catalog, item)).filter(|price| !price.is_nan()).map(|price| Value::Number(exact(price))),
             "available" => Some(Value::Flag(shelf.available().contains(item))),
             _ => {
                 let (_, labels) = catalog.attributes.iter().find(|(name, _)| name == field)?;
@@ -480,6 +478,11 @@ impl Bundle {
             }
         }
     }
+}
+
+/// A price as it is written: 1.6 is at most 1.6, and the nearest 32-bit number to it is not.
+fn exact(price: f32) -> f64 {
+    (f64::from(price) * 1e4).round() / 1e4
 }
 
 #[cfg(test)]

@@ -189,6 +189,11 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
+/// To two decimals: the manifest says no more, and reads back what it says.
+fn cents(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
 fn median(values: &[f64]) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
@@ -234,7 +239,7 @@ impl Crowd {
         parts.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let favourite = |&(_, category): &(f64, u32)| {
             let (share, all) = (own[category as usize], self.shares[category as usize]);
-            Favourite { category: shoppers.category(category).into(), share, times: share / all }
+            Favourite { category: shoppers.category(category).into(), share: cents(share), times: cents(share / all) }
         };
         let favourites = parts.iter().take(CATEGORIES).map(favourite).collect();
 
@@ -256,8 +261,15 @@ impl Crowd {
         };
         let money = spend.map(|spend| outer(standing(spend, &self.spend), ["low spend", "high spend"]).unwrap_or("medium spend"));
         let words = recency.into_iter().chain(frequency).chain(money).collect();
-        let segment =
-            Segment { name: String::new(), condition: None, shoppers: members.len(), orders, days_since, spend, favourites };
+        let segment = Segment {
+            name: String::new(),
+            condition: None,
+            shoppers: members.len(),
+            orders,
+            days_since: days_since.map(cents),
+            spend: spend.map(cents),
+            favourites,
+        };
         Described { segment, words }
     }
 }

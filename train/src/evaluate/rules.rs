@@ -82,8 +82,7 @@ pub fn rules(parts: &Parts, settings: &Settings, rules: &RuleSet, placement: &st
             false => {
                 let held = answers.iter().filter(|answer| !answer.rules.held.is_empty()).count();
                 let starved = answers.iter().zip(&lengths).filter(|(answer, before)| answer.items.len() < **before).count();
-                checks.push((format!("answers that {name} held for"), held, answers.len()));
-                checks.push((format!("answers starved by {name}"), starved, answers.len()));
+                checks.push((format!("answers starved by {name} (which held for {})", count(held as u64)), starved, answers.len()));
             }
         }
         let evaluate_seconds = began.elapsed().as_secs_f64();
