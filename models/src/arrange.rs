@@ -106,14 +106,14 @@ impl Bundle {
         // How like the most alike chosen one each is.
         let mut likeness = vec![0f32; left.len()];
         while chosen.len() < wanted && !left.is_empty() {
-            let marginal = |at: usize| (1.0 - diversity) * left[at].worth - diversity * likeness[at];
-            let mut best: Option<usize> = None;
-            for at in 0..left.len() {
-                if bounds.admits(left[at].ranked.item) && best.is_none_or(|best| marginal(at) > marginal(best)) {
-                    best = Some(at);
+            let mut best: Option<(usize, f32)> = None;
+            for (at, (candidate, alike)) in left.iter().zip(&likeness).enumerate() {
+                let marginal = (1.0 - diversity) * candidate.worth - diversity * alike;
+                if bounds.admits(candidate.ranked.item) && best.is_none_or(|(_, most)| marginal > most) {
+                    best = Some((at, marginal));
                 }
             }
-            let Some(best) = best else { break };
+            let Some((best, _)) = best else { break };
             let picked = left.remove(best).ranked;
             likeness.remove(best);
             bounds.add(picked.item);

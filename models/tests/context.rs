@@ -210,7 +210,7 @@ fn a_version_brings_its_circumstances_back() {
         cross_sell: Complements { learn_days: 0.0, ..Complements::default() },
         upsell: Upsell { learn_days: 0.0, ..Upsell::default() },
         session: SessionKnn { sessions: 0, ..SessionKnn::default() },
-        buy_again: BuyAgain { learn_days: 0.0, ..BuyAgain::default() },
+        buy_again: BuyAgain { learn_days: 0.0 },
         context: Context { lapsed_days: 60.0, ..Context::default() },
         content: Default::default(),
         segments: Default::default(),
