@@ -249,7 +249,8 @@ fn moment_of(text: &str) -> Option<i64> {
 /// A rule as one version sees it.
 struct Compiled {
     rule: Rule,
-    when: Option<Condition>,
+    /// `Some(None)` cannot hold in this version.
+    when: Option<Option<Condition>>,
     span: (i64, i64),
     only: Option<Bitmap>,
     exclude: Option<Bitmap>,
@@ -283,10 +284,7 @@ impl Compendium {
             exclude: chosen(rule.exclude.as_ref()),
             boosted: chosen(rule.boost.as_ref().map(|boost| &boost.items)),
             bought: chosen(rule.exclude_bought.as_ref().and_then(|bought| bought.items.as_ref())),
-            when: rule
-                .when
-                .as_ref()
-                .and_then(|text| Condition::parse(text, &askers.clone().with_any("user.").with_any("anchor.")).ok()),
+            when: rule.when.as_ref().map(|text| Condition::parse(text, &askers.clone().with_any("user.").with_any("anchor.")).ok()),
             span: (
                 rule.from.as_deref().and_then(moment_of).unwrap_or(i64::MIN),
                 rule.until.as_deref().and_then(moment_of).unwrap_or(i64::MAX),
@@ -316,9 +314,8 @@ impl Compendium {
             if !placed || !timely {
                 continue;
             }
-            if let Some(when) = &compiled.when
-                && !when.holds(&|field| bundle.asker_value(asked, field))
-            {
+            let holds = |when: &Condition| when.holds(&|field| bundle.asker_value(asked, field));
+            if compiled.when.as_ref().is_some_and(|when| !when.as_ref().is_some_and(holds)) {
                 continue;
             }
             ruling.applied.held.push(number as u32);

@@ -377,6 +377,9 @@ impl Live {
                 version.bundle.shelve(&changes);
             }
             if !Arc::ptr_eq(&version.bundle.rules(), &rules) {
+                if let Err(error) = rules.check(&version.bundle.item_schema(), &version.bundle.asker_schema()) {
+                    warn!(%error, version = version.name(), "what this version does not know counts as absent");
+                }
                 version.bundle.rule(&rules);
             }
         }
