@@ -151,6 +151,9 @@ async fn steady(driver: &Driver, server: Option<Process>, only: &[String], time:
         if call == Call::Empty {
             continue;
         }
+        if capacity == 0.0 {
+            anyhow::bail!("{} was not answered once: see the first failure above, and the server's log", call.name());
+        }
         // In turns, so that a noisy minute of the machine meets both; and the middle one of the ratios counts.
         let mut times = Vec::new();
         for _ in 0..ROUNDS {

@@ -376,7 +376,7 @@ impl AlsModel {
                 spectrum(&learned, als.factors, als.alpha)
             }
         };
-        let vectors = Vectors::new(item_factors, als.factors);
+        let vectors = Vectors::new(item_factors, als.factors).inferred(&cold);
         Self { als, user_factors, vectors, spectrum, cold }
     }
 
@@ -471,7 +471,8 @@ impl ByVectors for AlsModel {
     }
 
     fn introduce(&mut self, newcomers: &Newcomers) {
-        self.vectors = Vectors::new(newcomers.placed(self.vectors.values(), self.als.factors).into(), self.als.factors);
+        let placed = newcomers.placed(self.vectors.values(), self.als.factors);
+        self.vectors = Vectors::new(placed.into(), self.als.factors).inferred(newcomers.items());
         self.cold = newcomers.items().to_vec().into();
     }
 

@@ -153,7 +153,12 @@ impl LowPassModel {
         let (vectors, _) = weights.matrix("low_pass.item_vectors", items, Some(low_pass.factors))?;
         let scales = weights.reals("low_pass.weights", items)?;
         let cold = weights.some_rows("low_pass.cold", items)?;
-        Ok(Self { scaling: low_pass.scaling, vectors: Vectors::new(vectors, low_pass.factors), weights: scales, cold })
+        Ok(Self {
+            scaling: low_pass.scaling,
+            vectors: Vectors::new(vectors, low_pass.factors).inferred(&cold),
+            weights: scales,
+            cold,
+        })
     }
 
     /// The vector of a history: Σ c_i D_i^-½ V_i. O(n · d).
@@ -202,7 +207,7 @@ impl ByVectors for LowPassModel {
     /// In a history a new item counts as its vector says that it will sell: exponents of degrees are linear in their logarithms.
     fn introduce(&mut self, newcomers: &Newcomers) {
         let depth = self.vectors.depth();
-        self.vectors = Vectors::new(newcomers.placed(self.vectors.values(), depth).into(), depth);
+        self.vectors = Vectors::new(newcomers.placed(self.vectors.values(), depth).into(), depth).inferred(newcomers.items());
         let logarithms: Vec<f32> = self.weights.iter().map(|weight| weight.max(f32::MIN_POSITIVE).ln()).collect();
         let mut weights = self.weights.to_vec();
         for (&item, logarithm) in newcomers.items().iter().zip(newcomers.vectors(&logarithms, 1)) {

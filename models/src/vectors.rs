@@ -140,6 +140,9 @@ impl Memory {
 pub(crate) struct Vectors {
     index: Exact,
     memory: Memory,
+    /// Items with a learned vector, if some have one that was only inferred. A cosine sees no length, so the inferred ones, which all lie in
+    /// the middle of their category, would be the nearest to everything: they are like items, but no item is said to be like them.
+    learned: Option<Bitmap>,
     /// Mean vector, and the covariance matrix of the vectors over items: made when first asked for.
     moments: OnceLock<(Vec<f32>, Vec<f32>)>,
 }
@@ -147,7 +150,14 @@ pub(crate) struct Vectors {
 impl Vectors {
     /// Packs row-major vectors.
     pub fn new(values: Array<f32>, depth: usize) -> Self {
-        Self { index: Exact::new(values, depth), memory: Memory::default(), moments: OnceLock::new() }
+        Self { index: Exact::new(values, depth), memory: Memory::default(), learned: None, moments: OnceLock::new() }
+    }
+
+    /// The same, the vectors of some items being inferred and not learned.
+    pub fn inferred(self, items: &[u32]) -> Self {
+        let mut learned = Bitmap::filled(self.len(), true);
+        items.iter().for_each(|&item| learned.remove(item));
+        Self { learned: (!items.is_empty()).then_some(learned), ..self }
     }
 
     /// `items × depth`, row-major.
@@ -170,13 +180,13 @@ impl Vectors {
         &self.values()[item as usize * self.depth()..][..self.depth()]
     }
 
-    /// The same with the vectors of some items scaled.
+    /// The same with the vectors of some items, which are inferred, scaled.
     pub fn scaled(&self, items: &[u32], scale: f32) -> Self {
         let mut values = self.values().to_vec();
         for &item in items {
             values[item as usize * self.depth()..][..self.depth()].iter_mut().for_each(|value| *value *= scale);
         }
-        Self::new(values.into(), self.depth())
+        Self::new(values.into(), self.depth()).inferred(items)
     }
 
     /// The best for a query; nothing for none.
@@ -207,11 +217,17 @@ impl Vectors {
             found.items.clear();
             return;
         }
+        let known = self.learned.as_ref().map(|learned| {
+            let mut known = eligible.allowed.clone();
+            known.intersect(learned);
+            known
+        });
+        let eligible = Eligible::without(known.as_ref().unwrap_or(eligible.allowed), eligible.except);
         // A filter that passes little is answered faster than without it, and of few that are remembered hardly any pass.
         let dense = k < NEAR && 8 * eligible.allowed.count() > self.len();
         let near = dense.then(|| {
             self.memory.of(item, self.len(), || {
-                let all = Bitmap::filled(self.len(), true);
+                let all = self.learned.clone().unwrap_or_else(|| Bitmap::filled(self.len(), true));
                 self.index.search_cosine(self.item(item), NEAR, Eligible::new(&all), found);
                 found.items.as_slice().into()
             })

@@ -14,6 +14,9 @@ use rayon::prelude::*;
 use serde_json::Value;
 use std::time::Instant;
 
+/// Answers that are timed, at most.
+const TIMED: usize = 5000;
+
 /// A question: clicks so far, and the next.
 struct Next {
     clicks: Vec<u32>,
@@ -119,6 +122,19 @@ pub fn session(
         });
     }
     progress.clear();
+    // One after the other, as a server's thread answers them.
+    let timed = |question: &Next| {
+        let ask = ForSession { clicks: question.clicks.clone(), k, ..ForSession::default() };
+        let began = Instant::now();
+        std::hint::black_box(bundle.for_session(&ask));
+        began.elapsed().as_secs_f64() * 1e3
+    };
+    let mut millis: Vec<f64> = questions.iter().take(TIMED).map(timed).collect();
+    millis.sort_by(f64::total_cmp);
+    let quantile = |share: f64| millis[((millis.len() - 1) as f64 * share) as usize];
+    let figures = [("median", 0.5), ("99th of 100", 0.99), ("slowest", 1.0)]
+        .map(|(name, share)| (format!("milliseconds of an answer, {name}"), quantile(share)))
+        .to_vec();
     let headline = format!(
         "session, {}: {} next clicks given those before, {} items ranked; {} visits learned from",
         parts.split,
@@ -127,5 +143,5 @@ pub fn session(
         count(bundle.session_model().sessions() as u64),
     );
     let sizes = (sessions.len(), population.candidates, by_session.nnz());
-    Ok(Evaluation { headline, metric: "mrr", rows, sizes, checks: Vec::new(), figures: Vec::new() })
+    Ok(Evaluation { headline, metric: "mrr", rows, sizes, checks: Vec::new(), figures })
 }
