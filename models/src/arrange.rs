@@ -12,6 +12,8 @@ use aisle_data::{NONE, mix};
 use std::collections::BTreeMap;
 
 const DAY: i64 = 86_400_000;
+/// How alike two items of one category path are at least, where variety is asked for.
+const SAME_PATH: f32 = 0.5;
 
 /// What is chosen from.
 pub(crate) struct Pool<'a> {
@@ -80,23 +82,15 @@ impl Bundle {
         let mut answer: Vec<Ranked> = Vec::with_capacity(pool.k);
         let mut pins = pool.pins.iter().peekable();
         while answer.len() < pool.k {
-            if let Some(&&(_, item)) = pins.peek().filter(|pin| pin.0 <= answer.len() + 1) {
-                pins.next();
+            // Pins beyond the end move up to it.
+            let due = pins.peek().is_some_and(|pin| pin.0 <= answer.len() + 1);
+            let ranked = if due { None } else { order.next() };
+            let pinned = |&(_, item): &(usize, u32)| {
                 let score = found.get(&item).map_or(0.0, |ranked| ranked.score);
-                answer.push(Ranked { item, score, source: Rung::Pinned, reasons: Vec::new(), substitute: 0.0 });
-                continue;
-            }
-            match order.next() {
-                Some(ranked) => answer.push(ranked),
-                // Pins beyond the end move up to it.
-                None => match pins.next() {
-                    Some(&(_, item)) => {
-                        let score = found.get(&item).map_or(0.0, |ranked| ranked.score);
-                        answer.push(Ranked { item, score, source: Rung::Pinned, reasons: Vec::new(), substitute: 0.0 });
-                    }
-                    None => break,
-                },
-            }
+                Ranked { item, score, source: Rung::Pinned, reasons: Vec::new(), substitute: 0.0 }
+            };
+            let Some(ranked) = ranked.or_else(|| pins.next().map(pinned)) else { break };
+            answer.push(ranked);
         }
         answer
     }
@@ -118,21 +112,13 @@ impl Bundle {
             likeness.remove(best);
             bounds.add(picked.item);
             let items: Vec<u32> = left.iter().map(|candidate| candidate.ranked.item).collect();
-            for ((known, &item), new) in likeness.iter_mut().zip(&items).zip(self.likeness(picked.item, &items)) {
+            for ((known, &item), new) in likeness.iter_mut().zip(&items).zip(self.likeness(picked.item, &items, SAME_PATH)) {
                 debug_assert!(item != picked.item);
                 *known = known.max(new);
             }
             chosen.push(picked);
         }
         chosen
-    }
-
-    /// How alike items are, 0 to 1: by what shoppers did, and at least a half within one category path.
-    fn likeness(&self, item: u32, items: &[u32]) -> Vec<f32> {
-        let path = self.groups().path_of(item);
-        let by_model = self.personal().similarities(item, items);
-        let same = |other: u32| path != NONE && self.groups().path_of(other) == path;
-        items.iter().zip(by_model).map(|(&other, alike)| alike.clamp(0.0, 1.0).max(if same(other) { 0.5 } else { 0.0 })).collect()
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::answer::{Answer, Applied, AttributeDelta, Ranked, Reason, Rung, SteppedUp};
 use crate::arrange::Pool;
 use crate::bundle::Bundle;
+use crate::context::InContext;
 use crate::cross_sell::Cart;
 use crate::gate::Gate;
 use crate::habits::Past;
@@ -443,49 +444,27 @@ impl<'a> Climb<'a> {
         self.items.extend(ranked);
     }
 
+    /// Best sellers as they sell under the circumstances of the question, and as they sell anywhere where nothing is known of it.
     fn fill_popular(mut self, why: &'static str) -> Answer {
-        let eligible = self.gate.eligible(&self.gate.allowed);
         let mut fallback = None;
         if self.items.len() < self.k {
-            let mut taken: Vec<u32> = self.items.iter().map(|ranked| ranked.item).collect();
-            taken.sort_unstable();
-            let popular = self.bundle.popular();
+            let mut left = self.gate.allowed.clone();
+            self.items.iter().for_each(|ranked| left.remove(ranked.item));
             let context = self.bundle.context_model();
-            if context.dimensions().iter().any(|dimension| self.scene.circumstances.contains_key(&dimension.name)) {
-                return self.fill_popular_here(why, &taken);
-            }
-            for item in popular.ranked(eligible).filter(|item| taken.binary_search(item).is_err()).take(self.k - self.items.len()) {
+            let asked = &self.scene.circumstances;
+            let wanted = self.k - self.items.len();
+            for found in context.ranked(asked, self.bundle.popular(), wanted, self.gate.eligible(&left)) {
                 fallback = Some(why);
-                let sales = popular.sales(item);
-                let reasons = if sales > 0.0 { vec![Reason::BestSeller] } else { Vec::new() };
-                self.items.push(Ranked { item, score: sales, source: Rung::Popular, reasons, substitute: 0.0 });
+                let here = found.because.and_then(|dimension| {
+                    let value = context.value(asked, dimension)?;
+                    Some(Reason::PopularHere { place: format!("{}: {value}", context.dimension(dimension)), lift: found.lift })
+                });
+                let reasons = if found.score > 0.0 { vec![here.unwrap_or(Reason::BestSeller)] } else { Vec::new() };
+                let InContext { item, score, .. } = found;
+                self.items.push(Ranked { item, score, source: Rung::Popular, reasons, substitute: 0.0 });
             }
-        }
-        self.finish(eligible.count(), fallback)
-    }
-
-    /// The same where something is known of the moment: best sellers as they sell under these circumstances.
-    fn fill_popular_here(mut self, why: &'static str, taken: &[u32]) -> Answer {
-        let mut left = self.gate.allowed.clone();
-        taken.iter().for_each(|&item| left.remove(item));
-        let context = self.bundle.context_model();
-        let asked = &self.scene.circumstances;
-        let wanted = self.k - self.items.len();
-        let mut fallback = None;
-        for found in context.ranked(asked, self.bundle.popular(), wanted, self.gate.eligible(&left)) {
-            fallback = Some(why);
-            let here = found.because.and_then(|dimension| {
-                let value = context.value(asked, dimension)?;
-                Some(Reason::PopularHere { place: format!("{}: {value}", context.dimension(dimension)), lift: found.lift })
-            });
-            let reasons = if found.score > 0.0 { vec![here.unwrap_or(Reason::BestSeller)] } else { Vec::new() };
-            self.items.push(Ranked { item: found.item, score: found.score, source: Rung::Popular, reasons, substitute: 0.0 });
         }
         let eligible = self.gate.eligible(&self.gate.allowed).count();
-        self.finish(eligible, fallback)
-    }
-
-    fn finish(self, eligible: usize, fallback: Option<&'static str>) -> Answer {
         let rung = self.items.first().map_or(self.asked, |first| first.source);
         Answer { items: self.items, eligible, rung, fallback, rules: Applied::default() }
     }

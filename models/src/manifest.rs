@@ -146,6 +146,23 @@ pub struct Hyperparameters {
     pub segments: Segments,
 }
 
+impl Hyperparameters {
+    /// A personal model, and the defaults of everything else.
+    pub fn of(personal: Personal) -> Self {
+        Self {
+            personal,
+            popular: Popular::default(),
+            cross_sell: Complements::default(),
+            upsell: Upsell::default(),
+            session: SessionKnn::default(),
+            buy_again: BuyAgain::default(),
+            context: Context::default(),
+            content: Content::default(),
+            segments: Segments::default(),
+        }
+    }
+}
+
 /// How much there is of what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

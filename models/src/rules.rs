@@ -11,6 +11,7 @@ use crate::condition::{Condition, Kind, Schema, Value};
 use crate::context::{Circumstances, ContextModel, visitor_state};
 use crate::shelf::Shelf;
 use crate::{ModelError, Result};
+use aisle_data::parse_moment;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -195,7 +196,7 @@ impl RuleSet {
             }
             for (field, moment) in [("from", &rule.from), ("until", &rule.until)] {
                 if let Some(text) = moment
-                    && moment_of(text).is_none()
+                    && parse_moment(text).is_none()
                 {
                     return Err(fault(rule, format!("{field} = '{text}': expected 2026-12-01 or 2026-12-01T18:00:00Z")));
                 }
@@ -241,11 +242,6 @@ impl RuleSet {
     }
 }
 
-/// Milliseconds since 1970 of a date or an RFC 3339 moment.
-fn moment_of(text: &str) -> Option<i64> {
-    aisle_data::parse_moment(text)
-}
-
 /// A rule as one version sees it.
 struct Compiled {
     rule: Rule,
@@ -286,8 +282,8 @@ impl Compendium {
             bought: chosen(rule.exclude_bought.as_ref().and_then(|bought| bought.items.as_ref())),
             when: rule.when.as_ref().map(|text| Condition::parse(text, &askers.clone().with_any("user.").with_any("anchor.")).ok()),
             span: (
-                rule.from.as_deref().and_then(moment_of).unwrap_or(i64::MIN),
-                rule.until.as_deref().and_then(moment_of).unwrap_or(i64::MAX),
+                rule.from.as_deref().and_then(parse_moment).unwrap_or(i64::MIN),
+                rule.until.as_deref().and_then(parse_moment).unwrap_or(i64::MAX),
             ),
             pins: rule.pins.iter().filter_map(|pin| Some((pin.position as usize, bundle.items.get(&pin.item_id)?))).collect(),
             rule: rule.clone(),

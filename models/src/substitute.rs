@@ -34,17 +34,22 @@ impl Bundle {
         items.iter().zip(self.personal().similarities(from, items)).map(score).collect()
     }
 
+    /// How alike items are to one, 0 to 1: by who chooses them, and at least `same_path` within its category path.
+    pub(crate) fn likeness(&self, item: u32, items: &[u32], same_path: f32) -> Vec<f32> {
+        let path = self.groups().path_of(item);
+        let same = |other: u32| path != NONE && self.groups().path_of(other) == path;
+        let alike = |(&other, cosine): (&u32, f32)| cosine.clamp(0.0, 1.0).max(if same(other) { same_path } else { 0.0 });
+        items.iter().zip(self.personal().similarities(item, items)).map(alike).collect()
+    }
+
     /// For each item its largest substitute score beside an item of a cart, 0 to 1. O(cart · (items + neighbours)).
     pub fn substitute_scores(&self, cart: &[u32], items: &[u32]) -> Vec<f32> {
         let mut scores = vec![0f32; items.len()];
         let complements = self.complements();
         let all = complements.all_orders().max(1) as f32;
         for &held in &cart[cart.len().saturating_sub(COMPARED)..] {
-            let path = self.groups().path_of(held);
-            let alike = self.personal().similarities(held, items);
-            for ((score, &item), alike) in scores.iter_mut().zip(items).zip(alike) {
-                let same = path != NONE && self.groups().path_of(item) == path;
-                let likeness = alike.clamp(0.0, 1.0).max(if same { SAME_PATH } else { 0.0 });
+            let likeness = self.likeness(held, items, SAME_PATH);
+            for ((score, &item), likeness) in scores.iter_mut().zip(items).zip(likeness) {
                 if likeness <= *score {
                     continue;
                 }

@@ -3,10 +3,10 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, ReadReport};
 use aisle_models::{
-    Again, Als, Bitmap, Blend, Boost, Bundle, BuyAgain, Complements, Content, Context, Controls, Ease, Eligible, Fit, ForAgain,
-    ForCart, ForItem, ForSession, ForUser, Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss,
-    LowPass, Measure, ModelError, Personal, Pin, Popular, Recommend, Registry, Rule, RuleSet, Rung, Scaling, Scene, Segments,
-    SessionKnn, Training, TwoTower, Upsell,
+    Again, Als, Bitmap, Blend, Boost, Bundle, Complements, Content, Controls, Ease, Eligible, Fit, ForAgain, ForCart, ForItem,
+    ForSession, ForUser, Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure,
+    ModelError, Personal, Pin, Popular, Recommend, Registry, Rule, RuleSet, Rung, Scaling, Scene, Segments, Training, TwoTower,
+    Upsell,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -381,17 +381,7 @@ fn shop() -> Dataset {
 }
 
 fn parameters(personal: Personal) -> Hyperparameters {
-    Hyperparameters {
-        personal,
-        popular: Popular::default(),
-        cross_sell: Complements::default(),
-        upsell: Upsell::default(),
-        session: SessionKnn::default(),
-        buy_again: BuyAgain::default(),
-        content: Content::default(),
-        context: Context::default(),
-        segments: Segments { min_shoppers: 5, ..Segments::default() },
-    }
+    Hyperparameters { segments: Segments { min_shoppers: 5, ..Segments::default() }, ..Hyperparameters::of(personal) }
 }
 
 /// The shop with two new items: a cup and a hammer that nobody has bought yet.

@@ -205,15 +205,12 @@ fn a_version_brings_its_circumstances_back() {
     let tables = Tables { events: &format!("{SAMPLE}/events.parquet"), items: None, users: None };
     let data = Dataset::read(&tables, &DataConfig::default()).unwrap();
     let parameters = Hyperparameters {
-        personal: Personal::Popular(Popular::default()),
-        popular: Popular::default(),
         cross_sell: Complements { learn_days: 0.0, ..Complements::default() },
         upsell: Upsell { learn_days: 0.0, ..Upsell::default() },
         session: SessionKnn { sessions: 0, ..SessionKnn::default() },
         buy_again: BuyAgain { learn_days: 0.0 },
         context: Context { lapsed_days: 60.0, ..Context::default() },
-        content: Default::default(),
-        segments: Default::default(),
+        ..Hyperparameters::of(Personal::Popular(Popular::default()))
     };
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(folder.path());

@@ -3,8 +3,8 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Labels, ReadReport};
 use aisle_models::{
-    Als, Answer, Boost, Bought, Bundle, BuyAgain, Complements, Content, Context, Controls, ForCart, ForUser, Hyperparameters,
-    Personal, Pin, Popular, Registry, Rule, RuleSet, Rung, Scene, Segments, SessionKnn, Upsell,
+    Als, Answer, Boost, Bought, Bundle, Controls, ForCart, ForUser, Hyperparameters, Personal, Pin, Registry, Rule, RuleSet, Rung,
+    Scene, Segments,
 };
 use std::sync::Arc;
 
@@ -48,19 +48,12 @@ fn shop() -> Bundle {
         inputs: Vec::new(),
     };
     let parameters = Hyperparameters {
-        personal: Personal::Als(Als { factors: 8, ..Als::default() }),
-        popular: Popular::default(),
-        cross_sell: Complements::default(),
-        upsell: Upsell::default(),
-        session: SessionKnn::default(),
-        buy_again: BuyAgain::default(),
-        content: Content::default(),
-        context: Context::default(),
         segments: Segments {
             named: [("early".to_string(), "user.tier = gold".to_string())].into(),
             min_shoppers: 5,
             ..Segments::default()
         },
+        ..Hyperparameters::of(Personal::Als(Als { factors: 8, ..Als::default() }))
     };
     Bundle::fit(&data, &DataConfig::default(), parameters, &()).unwrap()
 }

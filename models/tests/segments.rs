@@ -1,9 +1,7 @@
 //! Who comes into which segment, on logs whose answer is known.
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Labels, ReadReport};
-use aisle_models::{
-    Als, Bundle, BuyAgain, Complements, Hyperparameters, ModelError, Personal, Popular, Registry, Segments, SessionKnn, Upsell,
-};
+use aisle_models::{Als, Bundle, Hyperparameters, ModelError, Personal, Popular, Registry, Segments};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,17 +52,7 @@ fn shop(users: usize, lines: &[Line]) -> Dataset {
 }
 
 fn fit(data: &Dataset, personal: Personal, segments: Segments) -> Result<Bundle, ModelError> {
-    let parameters = Hyperparameters {
-        personal,
-        popular: Popular::default(),
-        cross_sell: Complements::default(),
-        upsell: Upsell::default(),
-        session: SessionKnn::default(),
-        buy_again: BuyAgain::default(),
-        segments,
-        content: Default::default(),
-        context: Default::default(),
-    };
+    let parameters = Hyperparameters { segments, ..Hyperparameters::of(personal) };
     Bundle::fit(data, &DataConfig::default(), parameters, &())
 }
 

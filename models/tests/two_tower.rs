@@ -2,8 +2,8 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, Labels, Orders, ReadReport};
 use aisle_models::{
-    Bitmap, Bundle, BuyAgain, Complements, Content, Context, Eligible, Fit, ForUser, Found, History, Hyperparameters, Loss,
-    Personal, Popular, Recommend, Registry, Rung, Segments, SessionKnn, Training, TwoTower, TwoTowerModel, Upsell, Watch,
+    Bitmap, Bundle, Eligible, Fit, ForUser, Found, History, Hyperparameters, Loss, Personal, Recommend, Registry, Rung, Training,
+    TwoTower, TwoTowerModel, Watch,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -119,17 +119,7 @@ fn new_items_and_new_users_are_placed_by_what_is_known_of_them() {
         items_report: None,
         inputs: Vec::new(),
     };
-    let parameters = Hyperparameters {
-        personal: Personal::TwoTower(tower()),
-        popular: Popular::default(),
-        cross_sell: Complements::default(),
-        upsell: Upsell::default(),
-        session: SessionKnn::default(),
-        buy_again: BuyAgain::default(),
-        content: Content::default(),
-        context: Context::default(),
-        segments: Segments::default(),
-    };
+    let parameters = Hyperparameters::of(Personal::TwoTower(tower()));
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(folder.path());
     let mut bundle = Bundle::fit(&data, &DataConfig::default(), parameters, &()).unwrap();

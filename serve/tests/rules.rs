@@ -1,8 +1,8 @@
 //! Rules, conditions, controls and circumstances over a real socket: set, seen, refused, rolled back, and the same on another server.
 #![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
 
-use aisle_data::{Dataset, Tables};
-use aisle_models::{Bundle, Registry};
+mod common;
+
 use aisle_proto::recommendation_service_client::RecommendationServiceClient;
 use aisle_proto::rule_service_client::RuleServiceClient;
 use aisle_proto::{
@@ -10,26 +10,11 @@ use aisle_proto::{
     RecommendResponse, RequestContext, RollbackRulesRequest, Rule, SetRulesRequest, page_slot, reason::Kind, rule,
 };
 use aisle_serve::{Config, Running};
-use aisle_train::settings::Settings;
+use common::publish;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 use tonic::Code;
 use tonic_types::StatusExt;
-
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/online_retail");
-
-fn publish(registry: &Path) {
-    let unlearned = ["cross-sell", "upsell", "buy-again"].map(|task| format!("{task}.learn_days=0"));
-    let small = ["factors=16".to_string(), "iterations=2".to_string(), "cross-sell.factors=8".to_string()];
-    let settings = Settings::read(Some(&Path::new(SAMPLE).join("aisle.toml")), None, &[&small[..], &unlearned].concat()).unwrap();
-    let (events, items) = (format!("{SAMPLE}/events.parquet"), format!("{SAMPLE}/items.parquet"));
-    let data = Dataset::read(&Tables { events: &events, items: Some(&items), users: None }, &settings.data()).unwrap();
-    let mut bundle = Bundle::fit(&data, &settings.data(), settings.hyperparameters(), &()).unwrap();
-    let registry = Registry::new(registry);
-    let version = registry.publish("shop", &mut bundle).unwrap();
-    registry.set_alias("shop", "stable", &version).unwrap();
-}
 
 fn price(item: &aisle_proto::RecommendedItem) -> f32 {
     item.price.as_ref().unwrap().to_price()
@@ -38,7 +23,7 @@ fn price(item: &aisle_proto::RecommendedItem) -> f32 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shop_decides() {
     let folder = tempfile::tempdir().unwrap();
-    publish(folder.path());
+    publish(folder.path(), 1, Some("stable"));
     let config = Config { poll: Duration::from_millis(50), ..Config::local(folder.path()) };
     let running = Running::start(&config).await.unwrap();
     let address = format!("http://{}", running.address());
@@ -143,7 +128,7 @@ async fn the_shop_decides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_moment_counts() {
     let folder = tempfile::tempdir().unwrap();
-    publish(folder.path());
+    publish(folder.path(), 1, Some("stable"));
     let rule = aisle_models::Rule { name: "from the config".into(), diversity: Some(0.2), ..Default::default() };
     let rules = aisle_models::RuleSet { revision: 0, rules: vec![rule] };
     let running = Running::start(&Config { rules, ..Config::local(folder.path()) }).await.unwrap();

@@ -1,8 +1,9 @@
 //! A real server, a real client, real versions on a real disk.
 #![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
 
-use aisle_data::{Dataset, Tables};
-use aisle_models::{Bundle, ForItem, Registry};
+mod common;
+
+use aisle_models::{ForItem, Registry};
 use aisle_proto::model_service_client::ModelServiceClient;
 use aisle_proto::model_version::State;
 use aisle_proto::recommendation_service_client::RecommendationServiceClient;
@@ -17,38 +18,14 @@ use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use aisle_serve::{Config, Running};
-use aisle_train::settings::Settings;
+use common::{publish, publish_with};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tonic::Code;
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
-
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/online_retail");
-
-/// Fits a small version on the bundled sample, in which nothing is weighed by learning, and publishes it.
-fn publish(registry: &Path, seed: u64, alias: Option<&str>) -> String {
-    let unlearned = ["cross-sell", "upsell", "buy-again"].map(|task| format!("{task}.learn_days=0"));
-    let small = ["factors=16".to_string(), "iterations=2".to_string(), "cross-sell.factors=8".to_string(), format!("seed={seed}")];
-    publish_with(registry, &[&small[..], &unlearned].concat(), alias)
-}
-
-/// Fits a version on the bundled sample and publishes it.
-fn publish_with(registry: &Path, pairs: &[String], alias: Option<&str>) -> String {
-    let settings = Settings::read(Some(&Path::new(SAMPLE).join("aisle.toml")), None, pairs).unwrap();
-    let (events, items) = (format!("{SAMPLE}/events.parquet"), format!("{SAMPLE}/items.parquet"));
-    let data = Dataset::read(&Tables { events: &events, items: Some(&items), users: None }, &settings.data()).unwrap();
-    let mut bundle = Bundle::fit(&data, &settings.data(), settings.hyperparameters(), &()).unwrap();
-    let registry = Registry::new(registry);
-    let version = registry.publish("shop", &mut bundle).unwrap();
-    if let Some(alias) = alias {
-        registry.set_alias("shop", alias, &version).unwrap();
-    }
-    version
-}
 
 async fn client(running: &Running) -> RecommendationServiceClient<Channel> {
     RecommendationServiceClient::connect(format!("http://{}", running.address())).await.unwrap()

@@ -460,19 +460,13 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Diff { model, a, b } => print!("{}", versions::diff(&Registry::new(model.registry), &model.model, &a, &b)?),
         Command::Segments { model, version, alias } => {
             let registry = Registry::new(model.registry);
-            let version = match version {
-                Some(version) => version,
-                None => registry.resolve(&model.model, &alias)?,
-            };
+            let version = version.map_or_else(|| registry.resolve(&model.model, &alias), Ok)?;
             print!("{}", segments::render(&registry.manifest(&model.model, &version)?));
         }
         Command::Batch { model, version, alias, threads, ask } => {
             use_threads(threads)?;
             let registry = Registry::new(model.registry);
-            let version = match version {
-                Some(version) => version,
-                None => registry.resolve(&model.model, &alias)?,
-            };
+            let version = version.map_or_else(|| registry.resolve(&model.model, &alias), Ok)?;
             let bundle = registry.verify(&model.model, &version)?;
             bundle.shelve(&registry.item_changes(&model.model)?);
             bundle.rule(&std::sync::Arc::new(registry.rules(&model.model)?));
