@@ -162,6 +162,8 @@ struct Scratch {
     z: Vec<f32>,
     base: Vec<f32>,
     weights: Vec<f32>,
+    /// Of the history.
+    confidences: Vec<f32>,
 }
 
 thread_local! {
@@ -200,6 +202,8 @@ impl Against<'_> {
             return true;
         }
         let penalty = self.als.penalty(history.items.len(), self.factors.len() / self.depth());
+        scratch.confidences.clear();
+        scratch.confidences.extend(history.values.iter().map(|&value| self.scaling.of(value)));
         scratch.base.clear();
         scratch.base.extend(self.spectrum.iter().map(|&value| (value + penalty).max(self.least)));
         if self.dual(history) { self.solve_dual(history, scratch, out) } else { self.solve_primal(history, scratch, out) }
@@ -208,7 +212,7 @@ impl Against<'_> {
     fn solve_dual(&self, history: History, scratch: &mut Scratch, out: &mut [f32]) -> bool {
         let (count, depth) = (history.items.len(), self.depth());
         let size = count.next_multiple_of(LANES);
-        let Scratch { matrix, columns, z, base: scales, .. } = scratch;
+        let Scratch { matrix, columns, z, base: scales, confidences, .. } = scratch;
         scales.iter_mut().for_each(|value| *value = 1.0 / value.sqrt());
         columns.resize(depth * size, 0.0);
         gather(self.simd, self.factors, history.items, scales, columns);
@@ -219,7 +223,7 @@ impl Against<'_> {
         z.resize(size, 0.0);
         z[..count].fill(1.0);
         for at in 0..size {
-            matrix[at * size + at] += if at < count { 1.0 / self.scaling.of(history.values[at]) } else { 1.0 };
+            matrix[at * size + at] += confidences.get(at).map_or(1.0, |confidence| 1.0 / confidence);
         }
         if !solve(self.simd, size, matrix, z) {
             return false;
@@ -233,16 +237,15 @@ impl Against<'_> {
         const BLOCK: usize = 96;
         let depth = self.depth();
         let width = depth.next_multiple_of(LANES);
-        let Scratch { matrix, columns: rows, z, base, weights } = scratch;
+        let Scratch { matrix, columns: rows, z, base, weights, confidences } = scratch;
         matrix.clear();
         matrix.resize(width * width, 0.0);
         z.clear();
         z.resize(width, 0.0);
-        for (items, values) in history.items.chunks(BLOCK).zip(history.values.chunks(BLOCK)) {
+        for (items, confidences) in history.items.chunks(BLOCK).zip(confidences.chunks(BLOCK)) {
+            add_rows(self.simd, self.factors, items, confidences, &mut z[..depth]);
             weights.clear();
-            weights.extend(values.iter().map(|&value| self.scaling.of(value)));
-            add_rows(self.simd, self.factors, items, weights, &mut z[..depth]);
-            weights.iter_mut().for_each(|weight| *weight = weight.sqrt());
+            weights.extend(confidences.iter().map(|confidence| confidence.sqrt()));
             rows.resize(items.len() * width, 0.0);
             copy_rows(self.simd, self.factors, items, weights, (rows, depth));
             gram(self.simd, rows, rows, width, matrix);
@@ -255,43 +258,49 @@ impl Against<'_> {
         solved
     }
 
-    /// What each entry of a history that was just solved adds to the scores of some items, one row an item: c_i y_iᵀ A⁻¹ y_j, after Hu,
-    /// Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008), section 5.
-    fn parts(&self, history: History, scratch: &Scratch, items: &[u32]) -> Vec<f32> {
-        let (count, depth) = (history.items.len(), self.depth());
+    /// For each of some items the entry of a history, which was just solved, that adds most to its score: c_i y_iᵀ A⁻¹ y_j, after Hu, Koren
+    /// and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008), section 5.
+    fn strongest(&self, history: History, scratch: &mut Scratch, items: &[u32]) -> Vec<Option<u32>> {
+        let depth = self.depth();
         let row = |item: u32| &self.factors[item as usize * depth..][..depth];
         if self.dual(history) {
             // C (Y A⁻¹ y_j) = K⁻¹ Y D⁻¹ y_j with K the system of the dual.
-            let size = count.next_multiple_of(LANES);
+            let size = history.items.len().next_multiple_of(LANES);
             let dimensions: Vec<u32> = (0..depth as u32).collect();
-            let (mut scaled, mut one) = (vec![0f32; depth], vec![0f32; size]);
-            let mut parts = Vec::with_capacity(items.len() * count);
-            for &item in items {
+            let (mut scaled, mut parts) = (vec![0f32; depth], vec![0f32; size]);
+            let of = |&item: &u32| {
                 scaled.iter_mut().zip(row(item)).zip(&scratch.base).for_each(|((scaled, value), scale)| *scaled = value * scale);
-                one.fill(0.0);
-                add_rows(self.simd, &scratch.columns, &dimensions, &scaled, &mut one);
-                substitute(self.simd, size, &scratch.matrix, &mut one);
-                parts.extend_from_slice(&one[..count]);
-            }
-            return parts;
+                parts.fill(0.0);
+                add_rows(self.simd, &scratch.columns, &dimensions, &scaled, &mut parts);
+                substitute(self.simd, size, &scratch.matrix, &mut parts);
+                strongest(history.items.iter().copied().zip(parts.iter().copied()), item)
+            };
+            return items.iter().map(of).collect();
         }
+        let Scratch { matrix, confidences, columns: solved, z: parts, weights: best, .. } = scratch;
         let width = depth.next_multiple_of(LANES);
-        let mut weights = vec![0f32; width];
-        let mut solved = Vec::with_capacity(items.len() * depth);
+        solved.clear();
         for &item in items {
-            weights.fill(0.0);
-            weights[..depth].copy_from_slice(row(item));
-            substitute(self.simd, width, &scratch.matrix, &mut weights);
-            solved.extend_from_slice(&weights[..depth]);
+            let from = solved.len();
+            solved.extend_from_slice(row(item));
+            solved.resize(from + width, 0.0);
+            substitute(self.simd, width, matrix, &mut solved[from..]);
+            solved.truncate(from + depth);
         }
-        let mut held = Vec::with_capacity(count * depth);
-        history.items.iter().for_each(|&item| held.extend_from_slice(row(item)));
-        let mut parts = dense::multiply_transposed(&solved, &held, depth);
-        let confidence: Vec<f32> = history.values.iter().map(|&value| self.scaling.of(value)).collect();
-        parts
-            .chunks_mut(count)
-            .for_each(|parts| parts.iter_mut().zip(&confidence).for_each(|(part, confidence)| *part *= confidence));
-        parts
+        parts.resize(items.len(), 0.0);
+        best.clear();
+        best.resize(items.len(), 0.0);
+        let mut sources = vec![None; items.len()];
+        // Sources ascend: the first of equal ones stays.
+        for (&source, &confidence) in history.items.iter().zip(confidences.iter()) {
+            dots(self.simd, solved, row(source), parts);
+            for (at, part) in parts.iter().enumerate() {
+                if part * confidence > best[at] && source != items[at] {
+                    (best[at], sources[at]) = (part * confidence, Some(source));
+                }
+            }
+        }
+        sources
     }
 }
 
@@ -418,6 +427,11 @@ impl AlsModel {
         Self::new(als, Vec::new().into(), item_factors, Array::default())
     }
 
+    /// The vectors of the items.
+    pub(crate) fn item_vectors(&self) -> &Vectors {
+        &self.vectors
+    }
+
     /// The vectors of the items and their dimension.
     pub(crate) fn item_factors(&self) -> (&[f32], usize) {
         (self.vectors.values(), self.als.factors)
@@ -460,9 +474,7 @@ impl ByVectors for AlsModel {
             if history.items.is_empty() || !against.solve(history, scratch, &mut vector) {
                 return vec![None; items.len()];
             }
-            let parts = against.parts(history, scratch, items);
-            let of = |(&item, parts): (&u32, &[f32])| strongest(history.items.iter().copied().zip(parts.iter().copied()), item);
-            items.iter().zip(parts.chunks(history.items.len())).map(of).collect()
+            against.strongest(history, scratch, items)
         })
     }
 

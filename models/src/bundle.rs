@@ -7,8 +7,9 @@ use crate::complements::ComplementsModel;
 use crate::condition::{Condition, ConditionError};
 use crate::content::Content;
 use crate::context::ContextModel;
-use crate::cross_sell::{self, CrossSellModel, Groups};
+use crate::cross_sell::{self, CrossSellModel};
 use crate::facets::Facets;
+use crate::groups::Groups;
 use crate::habits::Habits;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::measures::Measures;
@@ -254,6 +255,7 @@ impl Bundle {
         self.facets = Facets::of(&self.catalog, items);
         self.groups = Groups::of(&self.catalog, self.category_levels());
         self.measures = Measures::of(&self.catalog);
+        self.cross_sell.describe(&self.popular);
         self.middle_prices = middle_prices(&self.catalog, &self.groups);
         self.shelve(&ItemChanges::default());
     }

@@ -6,7 +6,8 @@
 
 use crate::Result;
 use crate::bundle::Bundle;
-use crate::cross_sell::{ByGroup, since};
+use crate::cross_sell::since;
+use crate::groups::ByGroup;
 use crate::habits::{Habit, Past, day};
 use crate::kernels::dot;
 use crate::logit::Choices;
@@ -150,9 +151,9 @@ impl Bundle {
             numbers.returning(habit.item),
             numbers.recent(habit.item).ln_1p(),
             orders.ln(),
-            path.faded.ln_1p(),
-            since(past.now, path.last).ln(),
-            category.faded.ln_1p(),
+            path.faded,
+            path.since,
+            category.faded,
             due.max(0.0),
         ]
     }

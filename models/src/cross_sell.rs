@@ -7,16 +7,17 @@
 
 use crate::bundle::Bundle;
 use crate::complements::{CartEvidence, Complements, ComplementsModel};
+use crate::groups::{ByGroup, Groups};
 use crate::habits::{Habit, Past, day};
 use crate::index::{Eligible, Found};
-use crate::kernels::dot;
 use crate::logit::{Choices, softmax};
 use crate::order_vectors::{OrderVectors, by_order};
+use crate::popular::PopularModel;
 use crate::recommend::{History, Training, Watch};
 use crate::top_k::{Scored, TopK};
 use crate::weights::{Array, Tensor, Weights};
 use crate::{Bitmap, Result};
-use aisle_data::{Catalog, NONE, Orders, SplitMix};
+use aisle_data::{NONE, Orders, SplitMix};
 use rayon::prelude::*;
 
 /// Features of every item.
@@ -122,79 +123,6 @@ impl ItemNumbers {
     }
 }
 
-/// The groups that an item belongs to, as numbers: equal numbers, the same group.
-#[derive(Default)]
-pub(crate) struct Groups {
-    /// Whole category path.
-    path: Vec<u32>,
-    /// Category as cross-selling sees it.
-    category: Vec<u32>,
-    /// Brand.
-    brand: Vec<u32>,
-    /// Whole path and brand.
-    line: Vec<u32>,
-    /// One more than the largest of each.
-    counts: [usize; 4],
-}
-
-impl Groups {
-    pub fn of(catalog: &Catalog, levels: usize) -> Self {
-        let path = catalog.category_codes(0);
-        let brand: Vec<u32> = (0..catalog.len() as u32).map(|item| catalog.brand.code(item)).collect();
-        let mut both: Vec<(u32, u32)> = path.iter().copied().zip(brand.iter().copied()).collect();
-        let mut distinct = both.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let line = both.drain(..).map(|pair| distinct.binary_search(&pair).map_or(NONE, |at| at as u32)).collect();
-        let mut groups = Self { path, category: catalog.category_codes(levels), brand, line, counts: [0; 4] };
-        groups.counts =
-            groups.all().map(|codes| codes.iter().filter(|&&code| code != NONE).max().map_or(0, |&code| code as usize + 1));
-        groups
-    }
-
-    /// The number of an item's whole path.
-    pub fn path_of(&self, item: u32) -> u32 {
-        self.path[item as usize]
-    }
-
-    fn all(&self) -> [&[u32]; 4] {
-        [&self.path, &self.category, &self.brand, &self.line]
-    }
-}
-
-/// What a shopper bought of a group.
-#[derive(Clone, Copy)]
-pub(crate) struct OfGroup {
-    pub lines: f32,
-    pub faded: f32,
-    /// Day of the last.
-    pub last: f32,
-}
-
-/// A shopper's purchases by group, in the order of [`Groups::all`].
-pub(crate) struct ByGroup([Vec<OfGroup>; 4]);
-
-impl ByGroup {
-    pub fn of(past: &Past, groups: &Groups) -> Self {
-        let mut sums = groups.counts.map(|count| vec![OfGroup { lines: 0.0, faded: 0.0, last: f32::MIN }; count]);
-        for habit in &past.habits {
-            for (sums, codes) in sums.iter_mut().zip(groups.all()) {
-                if let Some(sum) = sums.get_mut(codes[habit.item as usize] as usize) {
-                    sum.lines += habit.orders as f32;
-                    sum.faded += habit.faded[1];
-                    sum.last = sum.last.max(habit.last);
-                }
-            }
-        }
-        Self(sums)
-    }
-
-    pub fn get(&self, groups: &Groups, which: usize, item: u32) -> OfGroup {
-        let code = groups.all()[which][item as usize];
-        self.0[which].get(code as usize).copied().unwrap_or(OfGroup { lines: 0.0, faded: 0.0, last: f32::MIN })
-    }
-}
-
 /// A cart, and who holds it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cart<'a> {
@@ -208,12 +136,42 @@ pub(crate) struct Cart<'a> {
     pub only_new: bool,
 }
 
-/// Candidates of a question with their features.
-struct Alternatives {
+/// What is known of a candidate for a cart.
+struct Features {
+    common: [f32; COMMON],
+    /// Of what the shopper had before.
+    own: Option<[f32; OWN]>,
+}
+
+impl Features {
+    /// Under weights.
+    fn weighed(&self, weights: &[f32]) -> f32 {
+        let sum = |features: &[f32], weights: &[f32]| features.iter().zip(weights).map(|(feature, weight)| feature * weight).sum::<f32>();
+        match &self.own {
+            None => sum(&self.common, &weights[..COMMON]),
+            Some(own) => sum(&self.common, &weights[COMMON..2 * COMMON]) + sum(own, &weights[2 * COMMON..]),
+        }
+    }
+
+    /// As [`WIDTH`] numbers.
+    fn row(&self) -> [f32; WIDTH] {
+        let mut row = [0f32; WIDTH];
+        match &self.own {
+            None => row[..COMMON].copy_from_slice(&self.common),
+            Some(own) => {
+                row[COMMON..2 * COMMON].copy_from_slice(&self.common);
+                row[2 * COMMON..].copy_from_slice(own);
+            }
+        }
+        row
+    }
+}
+
+/// Candidates of a question, ascending, and what was asked of each.
+struct Alternatives<T> {
     asker: Asker,
     items: Vec<u32>,
-    /// [`WIDTH`] numbers each.
-    features: Vec<f32>,
+    told: Vec<T>,
 }
 
 /// Fitted: the evidence, and how it weighs.
@@ -222,6 +180,8 @@ pub struct CrossSellModel {
     pub complements: ComplementsModel,
     vectors: OrderVectors,
     numbers: ItemNumbers,
+    /// What features say of an item whoever asks, see [`CrossSellModel::describe`].
+    described: Vec<[f32; DESCRIBED]>,
     /// [`WIDTH`] weights for each [`Asker`].
     weights: Array<f32>,
     /// Questions that the weights were learned from; 0 = they were not.
@@ -243,7 +203,7 @@ impl CrossSellModel {
             (weights[CART_EVIDENCE], weights[COMMON + CART_EVIDENCE]) = (1.0, 1.0);
         }
         let numbers = ItemNumbers::of(training.orders, training.catalog.len());
-        Ok(Self { complements, vectors, numbers, weights: weights.into(), learned_from: 0 })
+        Ok(Self { complements, vectors, numbers, described: Vec::new(), weights: weights.into(), learned_from: 0 })
     }
 
     pub(crate) fn load(settings: &Complements, items: usize, weights: &mut Weights) -> Result<Self> {
@@ -251,6 +211,7 @@ impl CrossSellModel {
             complements: ComplementsModel::load(settings, items, weights)?,
             vectors: OrderVectors::load(items, weights)?,
             numbers: ItemNumbers::load(items, weights)?,
+            described: Vec::new(),
             weights: weights.reals("cross_sell.weights", 3 * WIDTH)?,
             learned_from: 0,
         })
@@ -262,6 +223,21 @@ impl CrossSellModel {
         tensors.extend(self.numbers.tensors());
         tensors.push(Tensor::f32("cross_sell.weights", &[self.weights.len()], &self.weights));
         tensors
+    }
+
+    /// Takes the logarithms of what is known of each item, once a version and not once a candidate.
+    pub(crate) fn describe(&mut self, popular: &PopularModel) {
+        let numbers = &self.numbers;
+        let of = |item: usize| {
+            [
+                (self.complements.sold(item as u32) as f32).ln_1p(),
+                numbers.recent[item].ln_1p(),
+                numbers.returning[item],
+                numbers.gap[item].ln(),
+                popular.sales(item as u32).ln_1p(),
+            ]
+        };
+        self.described = (0..numbers.recent.len()).into_par_iter().map(of).collect();
     }
 
     /// Orders of the last weeks that hold an item.
@@ -286,21 +262,23 @@ impl CrossSellModel {
 
 /// The place of the pairs' evidence among the common features.
 const CART_EVIDENCE: usize = 0;
+/// Common features that are the item's alone.
+const DESCRIBED: usize = 5;
 
 impl Bundle {
     /// The best for a cart among what is eligible, with the probability that it is the next line, were it one of the candidates.
     pub(crate) fn missing_lines(&self, cart: Cart, k: usize, eligible: Eligible) -> Vec<Scored> {
-        let Alternatives { asker, items, features } = self.alternatives(cart, eligible);
-        let weights = self.cross_sell_model().weights(asker);
-        let mut odds: Vec<f32> = features.chunks(WIDTH).map(|row| dot(row, weights)).collect();
+        let model = self.cross_sell_model();
+        let Alternatives { items, told: mut odds, .. } =
+            self.alternatives(cart, eligible, |asker, features| features.weighed(model.weights(asker)));
         softmax(&mut odds, false);
         let mut top = TopK::new(k);
         items.iter().zip(odds).for_each(|(&item, odds)| top.offer(item, odds));
         top.into_sorted()
     }
 
-    /// The candidates for a cart, ascending, and their features.
-    fn alternatives(&self, cart: Cart, eligible: Eligible) -> Alternatives {
+    /// The candidates for a cart, ascending, and what is made of their features.
+    fn alternatives<T>(&self, cart: Cart, eligible: Eligible, tell: impl Fn(Asker, &Features) -> T) -> Alternatives<T> {
         let model = self.cross_sell_model();
         let past = cart.user.map(|user| self.habits().past(user, cart.items, cart.now)).filter(|past| past.orders > 0);
         let asker = match &past {
@@ -326,7 +304,8 @@ impl Bundle {
             items.extend(past.habits.iter().map(|habit| habit.item).filter(|&item| eligible.contains(item)));
         }
         let mut found = Found::default();
-        model.vectors.complete(cart.items, BY_VECTORS, eligible, &mut found);
+        let of_cart = model.vectors.of(cart.items);
+        of_cart.complete(BY_VECTORS, eligible, &mut found);
         items.extend(found.items.iter().map(|scored| scored.item));
         self.personal().recommend(history, BY_TASTE, eligible, &mut found);
         items.extend(found.items.iter().map(|scored| scored.item));
@@ -342,26 +321,16 @@ impl Bundle {
             items.dedup();
             items.iter().map(|&item| evidence(item)).collect::<Vec<_>>()
         });
-        let near = model.vectors.scores(cart.items, &items);
-        let unit = self.personal().deviation(history);
-        let taste = self.personal().score(history, &items);
-        let groups = self.groups();
-        let by_group = ByGroup::of(&past, groups);
+        let near = of_cart.scores(&items);
+        let taste = self.personal().standing(history, &items);
+        let by_group = ByGroup::of(&past, self.groups());
         let size = cart.items.len().max(1) as f32;
-        let mut features = vec![0f32; items.len() * WIDTH];
-        for (at, (row, &item)) in features.chunks_mut(WIDTH).zip(&items).enumerate() {
-            let taste = taste[at].filter(|_| unit > 0.0).map_or(0.0, |score| score / unit);
-            let seen = Seen { item, evidence: evidence[at], near: near[at], taste, size };
-            let common = model.common(self, &seen, &past, &by_group);
-            match past.of(item) {
-                None => row[..COMMON].copy_from_slice(&common),
-                Some(habit) => {
-                    row[COMMON..2 * COMMON].copy_from_slice(&common);
-                    row[2 * COMMON..].copy_from_slice(&model.own(&seen, habit, &past));
-                }
-            }
-        }
-        Alternatives { asker, items, features }
+        let told = items.iter().enumerate().map(|(at, &item)| {
+            let seen = Seen { item, evidence: evidence[at], near: near[at], taste: taste[at].unwrap_or(0.0), size };
+            let own = past.of(item).map(|habit| model.own(&seen, habit, &past));
+            tell(asker, &Features { common: model.common(self.groups(), &seen, &by_group), own })
+        });
+        Alternatives { asker, told: told.collect(), items }
     }
 }
 
@@ -381,12 +350,11 @@ pub(crate) fn since(now: f32, then: f32) -> f32 {
 }
 
 impl CrossSellModel {
-    fn common(&self, bundle: &Bundle, seen: &Seen, past: &Past, by_group: &ByGroup) -> [f32; COMMON] {
+    fn common(&self, groups: &Groups, seen: &Seen, by_group: &ByGroup) -> [f32; COMMON] {
         let &Seen { item, evidence, near, taste, size } = seen;
-        let groups = bundle.groups();
-        let [path, category, brand, line] = [0, 1, 2, 3].map(|which| by_group.get(groups, which, item));
-        let orders = past.orders.max(1) as f32;
+        let [path, category, brand, line] = [0, 1, 2, 3].map(|which| *by_group.get(groups, which, item));
         let confidence = evidence.confidence / size;
+        let [sold, recent, returning, gap, sales] = self.described[item as usize];
         [
             (0.05 + evidence.together / size).ln(),
             confidence.sqrt(),
@@ -397,24 +365,24 @@ impl CrossSellModel {
             evidence.ridge.max(0.0).sqrt(),
             taste,
             taste.max(0.0).sqrt(),
-            (self.complements.sold(item) as f32).ln_1p(),
-            self.numbers.recent[item as usize].ln_1p(),
-            self.numbers.returning[item as usize],
-            self.numbers.gap[item as usize].ln(),
-            path.lines.ln_1p(),
-            path.faded.ln_1p(),
-            since(past.now, path.last).ln(),
-            (path.lines / orders + 0.01).ln(),
-            category.lines.ln_1p(),
-            category.faded.ln_1p(),
-            since(past.now, category.last).ln(),
-            (category.lines / orders + 0.01).ln(),
-            brand.lines.ln_1p(),
-            line.lines.ln_1p(),
-            line.faded.ln_1p(),
-            since(past.now, line.last).ln(),
-            bundle.popular().sales(item).ln_1p(),
-            (path.lines + 0.5).ln() - (category.lines + 1.0).ln(),
+            sold,
+            recent,
+            returning,
+            gap,
+            path.lines,
+            path.faded,
+            path.since,
+            path.share,
+            category.lines,
+            category.faded,
+            category.since,
+            category.share,
+            brand.lines,
+            line.lines,
+            line.faded,
+            line.since,
+            sales,
+            path.half - category.lines,
         ]
     }
 
@@ -452,7 +420,7 @@ impl CrossSellModel {
 pub(crate) fn learn(past: &Bundle, later: &Orders, watch: &dyn Watch) -> Option<(Vec<f32>, usize)> {
     let items = past.items.len();
     let sold = Bitmap::of(items, |item| past.cross_sell_model().complements.sold(item) > 0 && past.is_trained(item));
-    let category = &past.groups().category;
+    let category = |item: u32| past.groups().category_of(item);
     let mut asked: Vec<(usize, usize)> = Vec::new();
     for order in 0..later.len() {
         let lines: Vec<u32> = later.order(order).iter().copied().filter(|&item| sold.contains(item)).collect();
@@ -460,8 +428,8 @@ pub(crate) fn learn(past: &Bundle, later: &Orders, watch: &dyn Watch) -> Option<
             continue;
         }
         for (at, &target) in lines.iter().enumerate() {
-            let code = category[target as usize];
-            let alone = lines.iter().enumerate().all(|(other, &item)| other == at || category[item as usize] != code);
+            let code = category(target);
+            let alone = lines.iter().enumerate().all(|(other, &item)| other == at || category(item) != code);
             if code == NONE || alone {
                 asked.push((order, at));
             }
@@ -493,15 +461,16 @@ pub(crate) fn learn(past: &Bundle, later: &Orders, watch: &dyn Watch) -> Option<
             except.dedup();
         }
         let cart = Cart { items: &rest, user, now: Some(day(later.time[order])), only_new: asker == Asker::Discoverer };
-        let Alternatives { asker: told, items, features } = past.alternatives(cart, Eligible::without(&allowed, &except));
+        let Alternatives { asker: asked, items, told: features } =
+            past.alternatives(cart, Eligible::without(&allowed, &except), |_, features| features.row());
         // A shopper without a past is a stranger: such questions teach the strangers' weights.
-        let chosen = items.binary_search(&target).ok().filter(|_| told == asker)?;
+        let chosen = items.binary_search(&target).ok().filter(|_| asked == asker)?;
         // The chosen one first, then others as a hash of the question draws them.
         let mut random = SplitMix(order as u64 ^ (at as u64) << 32);
         let mut others: Vec<(u64, usize)> = (0..items.len()).filter(|&at| at != chosen).map(|at| (random.draw(), at)).collect();
         others.sort_unstable();
         let rows = std::iter::once(chosen).chain(others.into_iter().take(ALTERNATIVES - 1).map(|(_, at)| at));
-        Some(rows.flat_map(|at| features[at * WIDTH..][..WIDTH].iter().copied()).collect::<Vec<f32>>())
+        Some(rows.flat_map(|at| features[at]).collect::<Vec<f32>>())
     };
     let mut weights = past.cross_sell_model().weights.to_vec();
     let mut learned = 0;

@@ -646,6 +646,8 @@ mod tests {
             Level::Avx2 => vec![Level::Avx2],
             Level::Portable => vec![],
         });
+        #[cfg(target_arch = "aarch64")]
+        levels.extend([Level::Neon, Level::best()]);
         levels
     }
 

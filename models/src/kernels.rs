@@ -4,8 +4,8 @@
 //! it is compiled three times (portable, AVX2 with FMA, AVX-512) and chosen at run time. Every lane adds in the same
 //! order whatever the width, so AVX2 and AVX-512 give the same bits, and one query gives the same bits as a batch.
 
-use crate::avx512;
 #[cfg(target_arch = "x86_64")]
+use crate::avx512;
 use rayon::prelude::*;
 
 /// Items scored side by side: the width of a panel.
@@ -227,16 +227,21 @@ fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
 
 #[inline(always)]
 fn dots_body<const FMA: bool, const WIDE: bool>(rows: &[f32], vector: &[f32], out: &mut [f32]) {
-    let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if WIDE && vector.len().is_multiple_of(LANES) {
+    let done = match WIDE && vector.len().is_multiple_of(LANES) {
         // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
-        done = unsafe { avx512::dots(rows, vector, out) };
-    }
+        true => unsafe { avx512::dots(rows, vector, out) },
+        false => 0,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
     for (row, out) in rows.chunks_exact(vector.len()).zip(out).skip(done) {
         *out = dot_body::<FMA>(row, vector);
     }
 }
+
+/// How many rows ahead memory is asked for: rows lie anywhere.
+const AHEAD: usize = 16;
 
 /// Asks for the memory of a slice.
 #[inline(always)]
@@ -255,8 +260,7 @@ fn fetch(values: &[f32]) {
 fn dot_rows_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], query: &[f32], out: &mut [f32]) {
     let depth = query.len();
     for (at, (&row, out)) in which.iter().zip(out).enumerate() {
-        // Rows lie anywhere: they are asked for before they are needed.
-        if let Some(&next) = which.get(at + 16) {
+        if let Some(&next) = which.get(at + AHEAD) {
             fetch(&rows[next as usize * depth..][..depth]);
         }
         *out = dot_body::<FMA>(&rows[row as usize * depth..][..depth], query);
@@ -299,7 +303,10 @@ fn count_ones_body<const FMA: bool, const WIDE: bool>(words: &[u64]) -> usize {
 #[inline(always)]
 fn add_rows_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], weights: &[f32], out: &mut [f32]) {
     let width = out.len();
-    for (&row, &weight) in which.iter().zip(weights) {
+    for (at, (&row, &weight)) in which.iter().zip(weights).enumerate() {
+        if let Some(&next) = which.get(at + AHEAD) {
+            fetch(&rows[next as usize * width..][..width]);
+        }
         let row = &rows[row as usize * width..][..width];
         for (sum, &value) in out.iter_mut().zip(row) {
             *sum = madd::<FMA>(weight, value, *sum);
@@ -332,13 +339,12 @@ fn gather_body<const FMA: bool, const WIDE: bool>(rows: &[f32], which: &[u32], s
             let row = sixteen[lane.min(sixteen.len() - 1)] as usize;
             &rows[row * depth..][..depth]
         });
-        let mut from = 0;
         #[cfg(target_arch = "x86_64")]
         if WIDE {
             // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
             unsafe { avx512::gather(&sources, scales, out, (group * LANES, width)) };
-            from = depth / LANES * LANES;
         }
+        let from = if WIDE { depth / LANES * LANES } else { 0 };
         for (d, &scale) in scales.iter().enumerate().skip(from) {
             let cells = &mut out[d * width + group * LANES..][..LANES];
             for (cell, source) in cells.iter_mut().zip(&sources) {

@@ -31,6 +31,7 @@ mod error;
 mod exact;
 mod facets;
 mod gate;
+mod groups;
 mod habits;
 mod held_out;
 mod index;

@@ -5,7 +5,8 @@
 
 use crate::als::{Als, AlsModel};
 use crate::index::{Eligible, Found};
-use crate::recommend::{Fit, History, Recommend, Training, Watch};
+use crate::recommend::{Fit, History, Training, Watch};
+use crate::vectors::Vectors;
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
 use aisle_data::Interactions;
@@ -48,19 +49,28 @@ impl OrderVectors {
         ]
     }
 
-    /// What completes a cart best.
-    pub fn complete(&self, cart: &[u32], k: usize, eligible: Eligible, found: &mut Found) {
+    /// What they say of a cart.
+    pub fn of(&self, cart: &[u32]) -> OfCart<'_> {
         let ones = vec![1.0; cart.len()];
-        self.als.recommend(History { items: cart, values: &ones, user: None }, k, eligible, found);
+        OfCart { vectors: self.als.item_vectors(), query: self.als.fold_in(History { items: cart, values: &ones, user: None }) }
+    }
+}
+
+/// A cart among order vectors.
+pub(crate) struct OfCart<'a> {
+    vectors: &'a Vectors,
+    query: Option<Vec<f32>>,
+}
+
+impl OfCart<'_> {
+    /// What completes it best.
+    pub fn complete(&self, k: usize, eligible: Eligible, found: &mut Found) {
+        self.vectors.recommend(self.query.as_deref(), k, eligible, found);
     }
 
-    /// How well items complete a cart, in deviations over all items.
-    pub fn scores(&self, cart: &[u32], items: &[u32]) -> Vec<f32> {
-        let ones = vec![1.0; cart.len()];
-        let history = History { items: cart, values: &ones, user: None };
-        let unit = self.als.deviation(history);
-        let score = |score: Option<f32>| if unit > 0.0 { score.unwrap_or(0.0) / unit } else { 0.0 };
-        self.als.score(history, items).into_iter().map(score).collect()
+    /// How well items complete it, in deviations over all items.
+    pub fn scores(&self, items: &[u32]) -> Vec<f32> {
+        self.vectors.standing(self.query.as_deref(), items).into_iter().map(|score| score.unwrap_or(0.0)).collect()
     }
 }
 

@@ -145,6 +145,12 @@ pub trait Recommend: Send + Sync {
     /// models of different scales are compared.
     fn deviation(&self, history: History) -> f32;
 
+    /// Scores of given items in that unit.
+    fn standing(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
+        let unit = self.deviation(history);
+        self.score(history, items).into_iter().map(|score| score.filter(|_| unit > 0.0).map(|score| score / unit)).collect()
+    }
+
     /// Whether an item that nobody has touched yet can be recommended all the same, for what is known of it.
     fn knows(&self, _item: u32) -> bool {
         false
@@ -156,6 +162,7 @@ pub trait Recommend: Send + Sync {
 
     /// Scales the scores of these items.
     fn soften(&mut self, _scale: f32) {}
+
     /// The vector of a history, in a model that has vectors: shoppers of like taste have a large cosine.
     fn vector(&self, _history: History) -> Option<Vec<f32>> {
         None

@@ -7,7 +7,7 @@
 //! tell them, brand, sales, and the shopper's own price level, brands and pace. A stranger has weights of their own.
 
 use crate::bundle::Bundle;
-use crate::cross_sell::{ByGroup, since};
+use crate::groups::ByGroup;
 use crate::habits::{Past, day};
 use crate::kernels::dot;
 use crate::logit::{Choices, softmax};
@@ -224,10 +224,7 @@ impl Bundle {
             None => vec![None; items.len()],
             Some((user, _)) => {
                 let (held, values) = self.history(user);
-                let history = History { items: held, values, user: Some(user) };
-                let unit = self.personal().deviation(history);
-                let scores = self.personal().score(history, items);
-                scores.into_iter().map(|score| score.filter(|_| unit > 0.0).map(|score| score / unit)).collect()
+                self.personal().standing(History { items: held, values, user: Some(user) }, items)
             }
         };
         let mut features = Vec::with_capacity(items.len() * FEATURES);
@@ -258,14 +255,14 @@ impl Bundle {
                 flag(growth.is_some()),
                 flag(same_brand),
                 taste.unwrap_or(0.0),
-                brand_lines.lines.ln_1p(),
-                line.lines.ln_1p(),
-                line.faded.ln_1p(),
+                brand_lines.lines,
+                line.lines,
+                line.faded,
                 flag(from.shopper.is_some()) * (ratio - level).abs(),
                 flag(from.shopper.is_some()) * (ratio - level),
-                own.lines.ln_1p(),
-                own.faded.ln_1p(),
-                since(past.now, own.last).ln(),
+                own.lines,
+                own.faded,
+                own.since,
                 habit.map_or(0.0, |habit| habit.faded[1]).ln_1p(),
                 orders.ln(),
                 (items.len() as f32).ln(),

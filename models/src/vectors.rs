@@ -87,6 +87,10 @@ impl<T: ByVectors> Recommend for T {
         self.vectors().score(self.query(history).as_deref(), items)
     }
 
+    fn standing(&self, history: History, items: &[u32]) -> Vec<Option<f32>> {
+        self.vectors().standing(self.query(history).as_deref(), items)
+    }
+
     fn deviation(&self, history: History) -> f32 {
         self.query(history).map_or(0.0, |query| self.vectors().deviation(&query))
     }
@@ -264,6 +268,14 @@ impl Vectors {
         let mut scores = vec![0f32; items.len()];
         dot_rows(simd(), self.values(), items, query, &mut scores);
         scores.into_iter().map(|score| score.is_finite().then_some(score)).collect()
+    }
+
+    /// The same in standard deviations of the query's scores over all items.
+    pub fn standing(&self, query: Option<&[f32]>, items: &[u32]) -> Vec<Option<f32>> {
+        let unit = query.map_or(0.0, |query| self.deviation(query));
+        let mut scores = self.score(query.filter(|_| unit > 0.0), items);
+        scores.iter_mut().flatten().for_each(|score| *score /= unit);
+        scores
     }
 
     /// The standard deviation of a query's scores over all items: √(qᵀ C q) with the covariance C of the vectors. O(d²).
