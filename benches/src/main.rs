@@ -184,6 +184,9 @@ async fn capacity(driver: &Driver, calls: &[Call]) -> Result<f64> {
     driver.press(calls, Duration::from_secs(2)).await?;
     let capacity = driver.press(calls, Duration::from_secs(5)).await?.per_second(Outcome::Answered);
     let names: Vec<&str> = calls.iter().map(|call| call.name()).collect();
+    if capacity == 0.0 {
+        bail!("the server answered none of {}: does it serve this model? Its log says why not", names.join(", "));
+    }
     println!("Capacity for {}: {capacity:.0} a second.\n", names.join(", "));
     Ok(capacity)
 }

@@ -43,8 +43,7 @@ fn main() -> Result<()> {
 
     type Ask<'a> = Box<dyn Fn(usize) -> Answer + 'a>;
     let personal = |at: usize, without_reasons: bool| {
-        let ask =
-            ForUser { user: user(at), k: K, filter: filter(at), exclude_bought: true, without_reasons, ..ForUser::default() };
+        let ask = ForUser { user: user(at), k: K, filter: filter(at), exclude_bought: true, without_reasons, ..ForUser::default() };
         bundle.for_user(&ask)
     };
     let completed = |at: usize, user: Option<u32>| {
@@ -73,7 +72,10 @@ fn main() -> Result<()> {
         micros.sort_unstable_by(f64::total_cmp);
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share: f64| micros[(share * (questions - 1) as f64) as usize]);
         let mean = micros.iter().sum::<f64>() / questions as f64;
-        println!("{name}: mean {mean:.1}, p50 {p50:.1}, p90 {p90:.1}, p99 {p99:.1} µs, {:.1} items", items as f64 / questions as f64);
+        println!(
+            "{name}: mean {mean:.1}, p50 {p50:.1}, p90 {p90:.1}, p99 {p99:.1} µs, {:.1} items",
+            items as f64 / questions as f64
+        );
     }
     Ok(())
 }

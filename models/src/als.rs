@@ -12,12 +12,12 @@
 
 use crate::content::Newcomers;
 use crate::dense;
-use crate::kernels::{LANES, Simd, add_rows, copy_rows, dots, gather, gram, simd, solve, substitute};
+use crate::kernels::{LANES, Simd, add_rows, copy_rows, dots, gather, gram, largest, simd, solve, substitute_all};
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
 use crate::vectors::{ByVectors, Vectors, random};
 use crate::weights::{Array, Tensor, Weights};
 use crate::{ModelError, Result};
-use aisle_data::{Csr, Interactions};
+use aisle_data::{Csr, Interactions, NONE};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -261,46 +261,38 @@ impl Against<'_> {
     /// For each of some items the entry of a history, which was just solved, that adds most to its score: c_i y_iᵀ A⁻¹ y_j, after Hu, Koren
     /// and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets" (ICDM 2008), section 5.
     fn strongest(&self, history: History, scratch: &mut Scratch, items: &[u32]) -> Vec<Option<u32>> {
-        let depth = self.depth();
+        let (count, depth) = (history.items.len(), self.depth());
         let row = |item: u32| &self.factors[item as usize * depth..][..depth];
+        let Scratch { matrix, columns, base: scales, confidences, z: table, .. } = scratch;
+        // A column an item, and columns of nothing to the next whole lane.
+        let width = items.len().next_multiple_of(LANES);
+        table.clear();
         if self.dual(history) {
             // C (Y A⁻¹ y_j) = K⁻¹ Y D⁻¹ y_j with K the system of the dual.
-            let size = history.items.len().next_multiple_of(LANES);
-            let dimensions: Vec<u32> = (0..depth as u32).collect();
-            let (mut scaled, mut parts) = (vec![0f32; depth], vec![0f32; size]);
-            let of = |&item: &u32| {
-                scaled.iter_mut().zip(row(item)).zip(&scratch.base).for_each(|((scaled, value), scale)| *scaled = value * scale);
+            let size = count.next_multiple_of(LANES);
+            table.resize(size * width, 0.0);
+            let mut parts = vec![0f32; size];
+            for (at, &item) in items.iter().enumerate() {
                 parts.fill(0.0);
-                add_rows(self.simd, &scratch.columns, &dimensions, &scaled, &mut parts);
-                substitute(self.simd, size, &scratch.matrix, &mut parts);
-                strongest(history.items.iter().copied().zip(parts.iter().copied()), item)
-            };
-            return items.iter().map(of).collect();
-        }
-        let Scratch { matrix, confidences, columns: solved, z: parts, weights: best, .. } = scratch;
-        let width = depth.next_multiple_of(LANES);
-        solved.clear();
-        for &item in items {
-            let from = solved.len();
-            solved.extend_from_slice(row(item));
-            solved.resize(from + width, 0.0);
-            substitute(self.simd, width, matrix, &mut solved[from..]);
-            solved.truncate(from + depth);
-        }
-        parts.resize(items.len(), 0.0);
-        best.clear();
-        best.resize(items.len(), 0.0);
-        let mut sources = vec![None; items.len()];
-        // Sources ascend: the first of equal ones stays.
-        for (&source, &confidence) in history.items.iter().zip(confidences.iter()) {
-            dots(self.simd, solved, row(source), parts);
-            for (at, part) in parts.iter().enumerate() {
-                if part * confidence > best[at] && source != items[at] {
-                    (best[at], sources[at]) = (part * confidence, Some(source));
+                for ((&value, scale), column) in row(item).iter().zip(scales.iter()).zip(columns.chunks_exact(size)) {
+                    parts.iter_mut().zip(column).for_each(|(part, cell)| *part += value * scale * cell);
                 }
+                table.iter_mut().skip(at).step_by(width).zip(&parts).for_each(|(cell, part)| *cell = *part);
             }
+            substitute_all(self.simd, size, matrix, (table, width));
+            let parts = |at: usize| table.iter().skip(at).step_by(width).copied();
+            return (0..).zip(items).map(|(at, &item)| strongest(history.items.iter().copied().zip(parts(at)), item)).collect();
         }
-        sources
+        let size = depth.next_multiple_of(LANES);
+        table.resize(size * width, 0.0);
+        for (at, &item) in items.iter().enumerate() {
+            table.iter_mut().skip(at).step_by(width).zip(row(item)).for_each(|(cell, &value)| *cell = value);
+        }
+        substitute_all(self.simd, size, matrix, (table, width));
+        let (mut own, mut best) = (items.to_vec(), vec![NONE; width]);
+        own.resize(width, NONE);
+        largest(self.simd, self.factors, history.items, confidences, &table[..depth * width], (&own, &mut best));
+        best.into_iter().take(items.len()).map(|source| (source != NONE).then_some(source)).collect()
     }
 }
 
@@ -471,7 +463,7 @@ impl ByVectors for AlsModel {
         let mut vector = vec![0f32; self.als.factors];
         let against = self.against();
         SCRATCH.with_borrow_mut(|scratch| {
-            if history.items.is_empty() || !against.solve(history, scratch, &mut vector) {
+            if history.items.is_empty() || items.is_empty() || !against.solve(history, scratch, &mut vector) {
                 return vec![None; items.len()];
             }
             against.strongest(history, scratch, items)

@@ -4,9 +4,10 @@
 
 use crate::kernels::LANES;
 use std::arch::x86_64::{
-    __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_sub_ps,
-    _mm512_unpackhi_ps, _mm512_unpacklo_ps,
+    __m512, _CMP_GT_OQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cmpneq_epi32_mask, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_mov_epi32, _mm512_mask_mov_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_ps,
+    _mm512_storeu_si512, _mm512_sub_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
 };
 
 type Block = [__m512; LANES];
@@ -257,5 +258,66 @@ pub(crate) fn substitute(size: usize, matrix: &[f32], b: &mut [f32]) {
         let columns = transpose(std::array::from_fn(|row| load(panel, row * size + start)));
         each!(backward(&mut own, &mut solved, &columns): 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1 0);
         b[start..next].copy_from_slice(&solved);
+    }
+}
+
+/// Solves UᵀU X = B in place, B `size × width` with whole lanes; the diagonal of `matrix` holds 1 / u_pp.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn substitute_all(size: usize, matrix: &[f32], b: &mut [f32], width: usize) {
+    let cell = |row: usize, column: usize| _mm512_set1_ps(matrix[row * size + column]);
+    for column in (0..width).step_by(LANES) {
+        let place = |row: usize| row * width + column;
+        for row in 0..size {
+            let own = _mm512_mul_ps(load(b, place(row)), cell(row, row));
+            store(b, place(row), own);
+            for other in row + 1..size {
+                let rest = _mm512_fnmadd_ps(cell(row, other), own, load(b, place(other)));
+                store(b, place(other), rest);
+            }
+        }
+        for row in (0..size).rev() {
+            let mut own = load(b, place(row));
+            // The last row first: the one that was just solved is waited for at the end.
+            for other in (row + 1..size).rev() {
+                own = _mm512_fnmadd_ps(cell(row, other), load(b, place(other)), own);
+            }
+            store(b, place(row), _mm512_mul_ps(own, cell(row, row)));
+        }
+    }
+}
+
+/// See `kernels::largest`: eight rows at a time with sixteen columns.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(crate) fn largest(rows: &[f32], which: &[u32], weights: &[f32], table: &[f32], (own, best): (&[u32], &mut [u32])) {
+    const TOGETHER: usize = 8;
+    let width = own.len();
+    let depth = table.len() / width.max(1);
+    let whole = own.as_chunks::<LANES>().0.iter().zip(best.as_chunks_mut::<LANES>().0);
+    for (block, (own, best)) in whole.enumerate() {
+        // SAFETY: both hold 16 numbers; the loads need no alignment.
+        let (own, mut found) = unsafe { (_mm512_loadu_si512(own.as_ptr().cast()), _mm512_loadu_si512(best.as_ptr().cast())) };
+        let mut most = _mm512_setzero_ps();
+        for (some, weights) in which.chunks(TOGETHER).zip(weights.chunks(TOGETHER)) {
+            let row = |at: usize| &rows[some[at.min(some.len() - 1)] as usize * depth..][..depth];
+            let sources: [&[f32]; TOGETHER] = std::array::from_fn(row);
+            let mut parts = [_mm512_setzero_ps(); TOGETHER];
+            for d in 0..depth {
+                let cells = load(table, d * width + block * LANES);
+                for (part, source) in parts.iter_mut().zip(&sources) {
+                    *part = _mm512_fmadd_ps(_mm512_set1_ps(source[d]), cells, *part);
+                }
+            }
+            for ((part, &source), &weight) in parts.into_iter().zip(some).zip(weights) {
+                let part = _mm512_mul_ps(part, _mm512_set1_ps(weight));
+                let source = _mm512_set1_epi32(source as i32);
+                let more = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(part, most) & _mm512_cmpneq_epi32_mask(source, own);
+                most = _mm512_mask_mov_ps(most, more, part);
+                found = _mm512_mask_mov_epi32(found, more, source);
+            }
+        }
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_si512(best.as_mut_ptr().cast(), found) };
     }
 }

@@ -9,7 +9,7 @@ use crate::bundle::Bundle;
 use crate::cross_sell::since;
 use crate::groups::ByGroup;
 use crate::habits::{Habit, Past, day};
-use crate::kernels::dot;
+use crate::kernels::{dot, ln, simd};
 use crate::logit::Choices;
 use crate::recommend::hyperparameter;
 use crate::weights::{Array, Tensor, Weights};
@@ -100,63 +100,72 @@ impl Bundle {
     pub fn due(&self, user: u32, now: Option<f32>, days: f32) -> Vec<Due> {
         let model = self.buy_again_model();
         let past = self.habits().past(user, &[], now);
-        let by_group = ByGroup::of(&past, self.groups());
-        let stretch = days / model.horizon();
-        let due = |habit: &Habit| {
-            let odds = dot(&self.reorder_features(habit, &past, &by_group), &model.weights);
-            let stays = 1.0 / (1.0 + f64::from(odds).exp());
+        let stretch = f64::from(days / model.horizon());
+        let due = |(habit, reorder): (&Habit, Reorder)| {
+            let stays = 1.0 / (1.0 + f64::from(dot(&reorder.features, &model.weights)).exp());
+            let stays = if stretch == 1.0 { stays } else { stays.powf(stretch) };
             Due {
                 item: habit.item,
-                probability: (1.0 - stays.powf(f64::from(stretch))) as f32,
+                probability: (1.0 - stays) as f32,
                 orders: habit.orders,
                 since: (past.now - habit.last).max(0.0),
-                due_in: habit.last + self.usual_gap(habit) - past.now,
+                due_in: habit.last + reorder.gap - past.now,
             }
         };
-        past.habits.iter().map(due).collect()
+        past.habits.iter().zip(self.reorders(&past)).map(due).collect()
     }
 
-    /// Days between purchases of an item: the shopper's own, drawn to that of all by as much as two purchases.
-    fn usual_gap(&self, habit: &Habit) -> f32 {
-        let of_all = self.cross_sell_model().gap(habit.item);
-        match habit.gap() {
-            None => of_all,
-            Some(own) => {
-                let gaps = (habit.orders - 1) as f32;
-                ((gaps * own.ln() + of_all.max(0.5).ln()) / (gaps + 1.0)).exp()
-            }
-        }
+    /// What is known of each of a shopper's habits.
+    fn reorders(&self, past: &Past) -> Vec<Reorder> {
+        let groups = self.groups();
+        let by_group = ByGroup::of(past, groups);
+        let ln_orders = (past.orders.max(1) as f32).ln();
+        // All logarithms at once.
+        let numbers = |habit: &Habit| {
+            let times = habit.orders as f32;
+            let [short, middle, long] = habit.faded.map(|faded| 1.0 + 3.0 * faded);
+            [times, 1.0 + times, short, middle, long, since(past.now, habit.last), habit.gap().unwrap_or(1.0)]
+        };
+        let mut logs: Vec<_> = past.habits.iter().map(numbers).collect();
+        ln(simd(), logs.as_flattened_mut());
+        let reorder = |(habit, [times, often, short, middle, long, elapsed, own_gap]): (&Habit, [f32; 7])| {
+            let described = self.cross_sell_model().described(habit.item);
+            // The shopper's own days between purchases, drawn to those of all by as much as two purchases.
+            let gaps = (habit.orders - 1) as f32;
+            let gap = (gaps * own_gap + described.gap) / (gaps + 1.0);
+            let due = elapsed - gap;
+            let [path, category, ..] = by_group.get(groups, habit.item);
+            let features = [
+                1.0,
+                often,
+                times - ln_orders,
+                short,
+                middle,
+                long,
+                due,
+                due * due,
+                elapsed,
+                gap,
+                if habit.orders > 1 { 1.0 } else { 0.0 },
+                described.returning,
+                described.recent,
+                ln_orders,
+                path.faded,
+                path.since,
+                category.faded,
+                due.max(0.0),
+            ];
+            Reorder { features, gap: gap.exp() }
+        };
+        past.habits.iter().zip(logs).map(reorder).collect()
     }
+}
 
-    fn reorder_features(&self, habit: &Habit, past: &Past, by_group: &ByGroup) -> [f32; FEATURES] {
-        let numbers = self.cross_sell_model();
-        let orders = past.orders.max(1) as f32;
-        let elapsed = since(past.now, habit.last);
-        let gap = self.usual_gap(habit).max(0.5);
-        let due = (elapsed / gap).ln();
-        let times = habit.orders as f32;
-        let [path, category] = [0, 1].map(|which| by_group.get(self.groups(), which, habit.item));
-        [
-            1.0,
-            times.ln_1p(),
-            (times / orders).ln(),
-            (3.0 * habit.faded[0]).ln_1p(),
-            (3.0 * habit.faded[1]).ln_1p(),
-            (3.0 * habit.faded[2]).ln_1p(),
-            due,
-            due * due,
-            elapsed.ln(),
-            gap.ln(),
-            if habit.orders > 1 { 1.0 } else { 0.0 },
-            numbers.returning(habit.item),
-            numbers.recent(habit.item).ln_1p(),
-            orders.ln(),
-            path.faded,
-            path.since,
-            category.faded,
-            due.max(0.0),
-        ]
-    }
+/// What is known of an item that a shopper may reorder.
+struct Reorder {
+    features: [f32; FEATURES],
+    /// Days between purchases.
+    gap: f32,
 }
 
 /// Learns the weights from what shoppers of `past` ordered later.
@@ -177,11 +186,9 @@ pub(crate) fn learn(past: &Bundle, later: &Orders) -> Option<Vec<f32>> {
             let mut again = ordered[&user].clone();
             again.sort_unstable();
             let known = past.habits().past(user, &[], now);
-            let by_group = ByGroup::of(&known, past.groups());
-            let drawn = |habit: &&Habit| mix(u64::from(user) << 32 | u64::from(habit.item)).is_multiple_of(keep);
-            let example =
-                |habit: &Habit| (past.reorder_features(habit, &known, &by_group), again.binary_search(&habit.item).is_ok());
-            known.habits.iter().filter(drawn).map(example).collect::<Vec<_>>()
+            let drawn = |(habit, _): &(&Habit, Reorder)| mix(u64::from(user) << 32 | u64::from(habit.item)).is_multiple_of(keep);
+            let example = |(habit, reorder): (&Habit, Reorder)| (reorder.features, again.binary_search(&habit.item).is_ok());
+            known.habits.iter().zip(past.reorders(&known)).filter(drawn).map(example).collect::<Vec<_>>()
         })
         .collect();
     if examples.iter().filter(|example| example.1).count() < 50 {

@@ -7,9 +7,10 @@
 
 use crate::bundle::Bundle;
 use crate::complements::{CartEvidence, Complements, ComplementsModel};
-use crate::groups::{ByGroup, Groups};
+use crate::groups::{ByGroup, OfGroup};
 use crate::habits::{Habit, Past, day};
 use crate::index::{Eligible, Found};
+use crate::kernels::{ln, simd};
 use crate::logit::{Choices, softmax};
 use crate::order_vectors::{OrderVectors, by_order};
 use crate::popular::PopularModel;
@@ -27,11 +28,9 @@ const OWN: usize = 18;
 /// Numbers of a candidate: the features of a new item, or those of one had before.
 const WIDTH: usize = COMMON + COMMON + OWN;
 
-/// Candidates from each side.
-const BY_PAIRS: usize = 120;
-const BY_VECTORS: usize = 80;
-const BY_TASTE: usize = 80;
-const BY_SALES: usize = 60;
+/// Candidates from each side, or as many as are asked for. Twice as many found nothing better on validation weeks.
+const BY_PAIRS: usize = 60;
+const BY_OTHERS: usize = 30;
 
 /// Questions that weights are learned from, at most.
 const QUESTIONS: usize = 8000;
@@ -58,6 +57,21 @@ pub(crate) struct ItemNumbers {
     gap: Array<f32>,
     /// Share of its shoppers who came back for it.
     returning: Array<f32>,
+}
+
+/// What is known of an item whoever asks, as features.
+#[derive(Clone, Copy)]
+pub(crate) struct Described {
+    /// ln(1 + orders that hold it).
+    sold: f32,
+    /// ln(1 + those of the last four weeks).
+    pub recent: f32,
+    /// Share of its shoppers who came back for it.
+    pub returning: f32,
+    /// ln of the usual days between a shopper's purchases.
+    pub gap: f32,
+    /// ln(1 + decayed sales).
+    pub sales: f32,
 }
 
 const RECENT_DAYS: f32 = 28.0;
@@ -146,7 +160,8 @@ struct Features {
 impl Features {
     /// Under weights.
     fn weighed(&self, weights: &[f32]) -> f32 {
-        let sum = |features: &[f32], weights: &[f32]| features.iter().zip(weights).map(|(feature, weight)| feature * weight).sum::<f32>();
+        let sum =
+            |features: &[f32], weights: &[f32]| features.iter().zip(weights).map(|(feature, weight)| feature * weight).sum::<f32>();
         match &self.own {
             None => sum(&self.common, &weights[..COMMON]),
             Some(own) => sum(&self.common, &weights[COMMON..2 * COMMON]) + sum(own, &weights[2 * COMMON..]),
@@ -181,7 +196,7 @@ pub struct CrossSellModel {
     vectors: OrderVectors,
     numbers: ItemNumbers,
     /// What features say of an item whoever asks, see [`CrossSellModel::describe`].
-    described: Vec<[f32; DESCRIBED]>,
+    described: Vec<Described>,
     /// [`WIDTH`] weights for each [`Asker`].
     weights: Array<f32>,
     /// Questions that the weights were learned from; 0 = they were not.
@@ -228,31 +243,19 @@ impl CrossSellModel {
     /// Takes the logarithms of what is known of each item, once a version and not once a candidate.
     pub(crate) fn describe(&mut self, popular: &PopularModel) {
         let numbers = &self.numbers;
-        let of = |item: usize| {
-            [
-                (self.complements.sold(item as u32) as f32).ln_1p(),
-                numbers.recent[item].ln_1p(),
-                numbers.returning[item],
-                numbers.gap[item].ln(),
-                popular.sales(item as u32).ln_1p(),
-            ]
+        let of = |item: usize| Described {
+            sold: (self.complements.sold(item as u32) as f32).ln_1p(),
+            recent: numbers.recent[item].ln_1p(),
+            returning: numbers.returning[item],
+            gap: numbers.gap[item].ln(),
+            sales: popular.sales(item as u32).ln_1p(),
         };
         self.described = (0..numbers.recent.len()).into_par_iter().map(of).collect();
     }
 
-    /// Orders of the last weeks that hold an item.
-    pub(crate) fn recent(&self, item: u32) -> f32 {
-        self.numbers.recent[item as usize]
-    }
-
-    /// Usual days between a shopper's purchases of an item.
-    pub(crate) fn gap(&self, item: u32) -> f32 {
-        self.numbers.gap[item as usize]
-    }
-
-    /// Share of an item's shoppers who came back for it.
-    pub(crate) fn returning(&self, item: u32) -> f32 {
-        self.numbers.returning[item as usize]
+    /// What features say of an item whoever asks.
+    pub(crate) fn described(&self, item: u32) -> Described {
+        self.described[item as usize]
     }
 
     fn weights(&self, asker: Asker) -> &[f32] {
@@ -262,15 +265,13 @@ impl CrossSellModel {
 
 /// The place of the pairs' evidence among the common features.
 const CART_EVIDENCE: usize = 0;
-/// Common features that are the item's alone.
-const DESCRIBED: usize = 5;
 
 impl Bundle {
     /// The best for a cart among what is eligible, with the probability that it is the next line, were it one of the candidates.
     pub(crate) fn missing_lines(&self, cart: Cart, k: usize, eligible: Eligible) -> Vec<Scored> {
         let model = self.cross_sell_model();
         let Alternatives { items, told: mut odds, .. } =
-            self.alternatives(cart, eligible, |asker, features| features.weighed(model.weights(asker)));
+            self.alternatives(cart, k, eligible, |asker, features| features.weighed(model.weights(asker)));
         softmax(&mut odds, false);
         let mut top = TopK::new(k);
         items.iter().zip(odds).for_each(|(&item, odds)| top.offer(item, odds));
@@ -278,7 +279,7 @@ impl Bundle {
     }
 
     /// The candidates for a cart, ascending, and what is made of their features.
-    fn alternatives<T>(&self, cart: Cart, eligible: Eligible, tell: impl Fn(Asker, &Features) -> T) -> Alternatives<T> {
+    fn alternatives<T>(&self, cart: Cart, k: usize, eligible: Eligible, tell: impl Fn(Asker, &Features) -> T) -> Alternatives<T> {
         let model = self.cross_sell_model();
         let past = cart.user.map(|user| self.habits().past(user, cart.items, cart.now)).filter(|past| past.orders > 0);
         let asker = match &past {
@@ -299,19 +300,20 @@ impl Bundle {
                 History { items, values, user: cart.user }
             }
         };
-        let mut items: Vec<u32> = Vec::with_capacity(past.habits.len() + 512);
+        let (pairs, others) = (BY_PAIRS.max(k), BY_OTHERS.max(k));
+        let mut items: Vec<u32> = Vec::with_capacity(past.habits.len() + 3 * (pairs + others));
         if asker == Asker::Shopper {
             items.extend(past.habits.iter().map(|habit| habit.item).filter(|&item| eligible.contains(item)));
         }
         let mut found = Found::default();
         let of_cart = model.vectors.of(cart.items);
-        of_cart.complete(BY_VECTORS, eligible, &mut found);
+        of_cart.complete(others, eligible, &mut found);
         items.extend(found.items.iter().map(|scored| scored.item));
-        self.personal().recommend(history, BY_TASTE, eligible, &mut found);
+        self.personal().recommend(history, others, eligible, &mut found);
         items.extend(found.items.iter().map(|scored| scored.item));
-        items.extend(self.popular().ranked(eligible).take(BY_SALES));
+        items.extend(self.popular().ranked(eligible).take(others));
         let evidence = model.complements.of_cart(cart.items, |touched, evidence| {
-            let mut best = [TopK::new(BY_PAIRS), TopK::new(BY_PAIRS), TopK::new(BY_PAIRS)];
+            let mut best: [TopK; 3] = std::array::from_fn(|_| TopK::new(pairs));
             for &item in touched.iter().filter(|&&item| eligible.contains(item)) {
                 let CartEvidence { together, confidence, ridge } = evidence(item);
                 best.iter_mut().zip([together, confidence, ridge]).for_each(|(best, score)| best.offer(item, score));
@@ -325,23 +327,65 @@ impl Bundle {
         let taste = self.personal().standing(history, &items);
         let by_group = ByGroup::of(&past, self.groups());
         let size = cart.items.len().max(1) as f32;
-        let told = items.iter().enumerate().map(|(at, &item)| {
-            let seen = Seen { item, evidence: evidence[at], near: near[at], taste: taste[at].unwrap_or(0.0), size };
-            let own = past.of(item).map(|habit| model.own(&seen, habit, &past));
-            tell(asker, &Features { common: model.common(self.groups(), &seen, &by_group), own })
-        });
-        Alternatives { asker, told: told.collect(), items }
+        let seen = |at: usize| {
+            let item = items[at];
+            Seen { item, evidence: evidence[at], near: near[at], taste: taste[at].unwrap_or(0.0), size, habit: past.of(item) }
+        };
+        let ln_orders = (past.orders.max(1) as f32).ln();
+        // All logarithms at once.
+        let mut logs: Vec<f32> = Vec::with_capacity(items.len() * (COMMON_LOGS + OWN_LOGS));
+        (0..items.len()).for_each(|at| seen(at).numbers(&past, &mut logs));
+        ln(simd(), &mut logs);
+        let mut logs = logs.as_slice();
+        let tell = |at: usize| {
+            let seen = seen(at);
+            let common = model.common(&seen, by_group.get(self.groups(), seen.item), take(&mut logs));
+            let own = seen.habit.map(|habit| model.own(&seen, habit, take(&mut logs), ln_orders));
+            tell(asker, &Features { common, own })
+        };
+        let told = (0..items.len()).map(tell).collect();
+        Alternatives { asker, items, told }
     }
 }
 
+/// The first numbers of a list, which it loses.
+fn take<const N: usize>(from: &mut &[f32]) -> [f32; N] {
+    from.split_first_chunk().map_or([0.0; N], |(first, rest)| {
+        *from = rest;
+        *first
+    })
+}
+
 /// A candidate as a cart sees it.
-struct Seen {
+struct Seen<'a> {
     item: u32,
     evidence: CartEvidence,
     near: f32,
     taste: f32,
     /// Items of the cart.
     size: f32,
+    /// If the shopper had it before.
+    habit: Option<&'a Habit>,
+}
+
+/// Features that are logarithms of what only this cart knows of a candidate.
+const COMMON_LOGS: usize = 2;
+/// The same of what the shopper had before.
+const OWN_LOGS: usize = 11;
+
+impl Seen<'_> {
+    /// What logarithms are taken of.
+    fn numbers(&self, past: &Past, out: &mut Vec<f32>) {
+        out.extend([0.05 + self.evidence.together / self.size, 0.01 + self.evidence.confidence / self.size]);
+        if let Some(habit) = self.habit {
+            let times = habit.orders as f32;
+            let [short, middle, long] = habit.faded.map(|faded| 1.0 + 3.0 * faded);
+            let alike = [0.05 + habit.alike, 0.02 + habit.alike_lately, 0.02 + habit.alike / times.max(1.0)];
+            out.extend([times, 1.0 + times, short, middle, long, since(past.now, habit.last), habit.gap().unwrap_or(USUAL_GAP)]);
+            out.extend(alike);
+            out.push(1.0 + habit.beside);
+        }
+    }
 }
 
 /// Days since a day, as far as they matter.
@@ -350,15 +394,14 @@ pub(crate) fn since(now: f32, then: f32) -> f32 {
 }
 
 impl CrossSellModel {
-    fn common(&self, groups: &Groups, seen: &Seen, by_group: &ByGroup) -> [f32; COMMON] {
-        let &Seen { item, evidence, near, taste, size } = seen;
-        let [path, category, brand, line] = [0, 1, 2, 3].map(|which| *by_group.get(groups, which, item));
-        let confidence = evidence.confidence / size;
-        let [sold, recent, returning, gap, sales] = self.described[item as usize];
+    fn common(&self, seen: &Seen, bought: [&OfGroup; 4], [together, confidence]: [f32; COMMON_LOGS]) -> [f32; COMMON] {
+        let &Seen { item, evidence, near, taste, size, .. } = seen;
+        let [path, category, brand, line] = bought;
+        let Described { sold, recent, returning, gap, sales } = self.described(item);
         [
-            (0.05 + evidence.together / size).ln(),
-            confidence.sqrt(),
-            (0.01 + confidence).ln(),
+            together,
+            (evidence.confidence / size).sqrt(),
+            confidence,
             near,
             near.max(0.0).sqrt(),
             evidence.ridge,
@@ -386,31 +429,29 @@ impl CrossSellModel {
         ]
     }
 
-    fn own(&self, seen: &Seen, habit: &Habit, past: &Past) -> [f32; OWN] {
-        let orders = past.orders.max(1) as f32;
-        let elapsed = since(past.now, habit.last);
-        let gap = habit.gap().unwrap_or(self.numbers.gap[seen.item as usize]);
-        let due = (elapsed / gap.max(0.5)).ln();
-        let times = habit.orders as f32;
+    fn own(&self, seen: &Seen, habit: &Habit, logs: [f32; OWN_LOGS], ln_orders: f32) -> [f32; OWN] {
+        let [times, often, short, middle, long, elapsed, own_gap, alike, alike_lately, alike_each, beside] = logs;
+        let gap = if habit.orders > 1 { own_gap } else { self.described(seen.item).gap };
+        let due = elapsed - gap;
         [
             1.0,
-            times.ln_1p(),
-            (times / orders).ln(),
-            (3.0 * habit.faded[0]).ln_1p(),
-            (3.0 * habit.faded[1]).ln_1p(),
-            (3.0 * habit.faded[2]).ln_1p(),
+            often,
+            times - ln_orders,
+            short,
+            middle,
+            long,
             due,
             due * due,
-            elapsed.ln(),
-            gap.ln(),
-            (0.05 + habit.alike).ln(),
-            (0.02 + habit.alike_lately).ln(),
-            habit.beside.ln_1p(),
-            (habit.beside / times.max(1.0)).min(3.0),
+            elapsed,
+            gap,
+            alike,
+            alike_lately,
+            beside,
+            (habit.beside / (habit.orders as f32).max(1.0)).min(3.0),
             seen.size.ln(),
-            orders.ln(),
+            ln_orders,
             if habit.orders > 1 { 1.0 } else { 0.0 },
-            (0.02 + habit.alike / times.max(1.0)).ln(),
+            alike_each,
         ]
     }
 }
@@ -462,7 +503,7 @@ pub(crate) fn learn(past: &Bundle, later: &Orders, watch: &dyn Watch) -> Option<
         }
         let cart = Cart { items: &rest, user, now: Some(day(later.time[order])), only_new: asker == Asker::Discoverer };
         let Alternatives { asker: asked, items, told: features } =
-            past.alternatives(cart, Eligible::without(&allowed, &except), |_, features| features.row());
+            past.alternatives(cart, 0, Eligible::without(&allowed, &except), |_, features| features.row());
         // A shopper without a past is a stranger: such questions teach the strangers' weights.
         let chosen = items.binary_search(&target).ok().filter(|_| asked == asker)?;
         // The chosen one first, then others as a hash of the question draws them.

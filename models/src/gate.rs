@@ -8,11 +8,14 @@ use crate::rules::{Asked, Compendium, Ruling};
 use crate::shelf::Shelf;
 use std::sync::Arc;
 
+/// Items of a list that is looked at, and not taken out of the set.
+const SHORT: usize = 16;
+
 /// The items that a request accepts.
 #[derive(Clone)]
 pub(crate) struct Gate {
     pub allowed: Bitmap,
-    /// Ascending.
+    /// Ascending, and few.
     except: Vec<u32>,
     /// Prices and stock of this answer.
     pub shelf: Arc<Shelf>,
@@ -45,6 +48,10 @@ impl Gate {
         }
         if let Some(condition) = &filter.condition {
             allowed.intersect(condition);
+        }
+        // A short list is looked at for candidates only; a long one is cheaper taken out of the set.
+        if except.len() > SHORT {
+            except.drain(..).for_each(|item| allowed.remove(item));
         }
         except.sort_unstable();
         except.dedup();

@@ -2,51 +2,43 @@
 
 use crate::cross_sell::since;
 use crate::habits::Past;
+use crate::kernels::{ln, simd};
 use aisle_data::{Catalog, NONE};
 use std::cell::RefCell;
 
-/// The groups that an item belongs to, as numbers: equal numbers, the same group.
+/// Whole category path, category as cross-selling sees it, brand, and whole path and brand.
+const KINDS: usize = 4;
+
+/// The groups that an item belongs to, as numbers: equal numbers, the same group; NONE = no group.
 #[derive(Default)]
 pub(crate) struct Groups {
-    /// Whole category path.
-    path: Vec<u32>,
-    /// Category as cross-selling sees it.
-    category: Vec<u32>,
-    /// Brand.
-    brand: Vec<u32>,
-    /// Whole path and brand.
-    line: Vec<u32>,
-    /// One more than the largest of each.
-    counts: [usize; 4],
+    of_item: Vec<[u32; KINDS]>,
+    /// One more than the largest of each kind.
+    counts: [usize; KINDS],
 }
 
 impl Groups {
     pub fn of(catalog: &Catalog, levels: usize) -> Self {
-        let path = catalog.category_codes(0);
+        let (path, category) = (catalog.category_codes(0), catalog.category_codes(levels));
         let brand: Vec<u32> = (0..catalog.len() as u32).map(|item| catalog.brand.code(item)).collect();
-        let mut both: Vec<(u32, u32)> = path.iter().copied().zip(brand.iter().copied()).collect();
-        let mut distinct = both.clone();
+        let mut distinct: Vec<(u32, u32)> = path.iter().copied().zip(brand.iter().copied()).collect();
         distinct.sort_unstable();
         distinct.dedup();
-        let line = both.drain(..).map(|pair| distinct.binary_search(&pair).map_or(NONE, |at| at as u32)).collect();
-        let mut groups = Self { path, category: catalog.category_codes(levels), brand, line, counts: [0; 4] };
-        groups.counts =
-            groups.all().map(|codes| codes.iter().filter(|&&code| code != NONE).max().map_or(0, |&code| code as usize + 1));
-        groups
+        let line = |item: usize| distinct.binary_search(&(path[item], brand[item])).map_or(NONE, |at| at as u32);
+        let of_item: Vec<_> = (0..catalog.len()).map(|item| [path[item], category[item], brand[item], line(item)]).collect();
+        let most = |kind: usize| of_item.iter().map(|codes| codes[kind]).filter(|&code| code != NONE).max();
+        let counts = std::array::from_fn(|kind| most(kind).map_or(0, |code| code as usize + 1));
+        Self { of_item, counts }
     }
 
     /// The number of an item's whole path.
     pub fn path_of(&self, item: u32) -> u32 {
-        self.path[item as usize]
+        self.of_item[item as usize][0]
     }
 
     /// The number of an item's category as cross-selling sees it.
     pub fn category_of(&self, item: u32) -> u32 {
-        self.category[item as usize]
-    }
-
-    fn all(&self) -> [&[u32]; 4] {
-        [&self.path, &self.category, &self.brand, &self.line]
+        self.of_item[item as usize][1]
     }
 }
 
@@ -65,6 +57,12 @@ pub(crate) struct OfGroup {
     pub since: f32,
 }
 
+impl OfGroup {
+    fn new([lines, half, share, faded, since]: [f32; 5]) -> Self {
+        Self { lines, half, share, faded, since }
+    }
+}
+
 /// The same as it adds up.
 #[derive(Clone, Copy)]
 struct Sum {
@@ -80,27 +78,25 @@ impl Sum {
         Self { code, lines: 0.0, faded: 0.0, last: f32::MIN }
     }
 
-    /// Logarithms are taken once a group and not once a candidate.
-    fn told(&self, past: &Past) -> OfGroup {
-        OfGroup {
-            lines: self.lines.ln_1p(),
-            half: (self.lines + 0.5).ln(),
-            share: (self.lines / past.orders.max(1) as f32 + 0.01).ln(),
-            faded: self.faded.ln_1p(),
-            since: since(past.now, self.last).ln(),
-        }
+    /// What logarithms are taken of.
+    fn numbers(&self, past: &Past) -> [f32; 5] {
+        let share = self.lines / past.orders.max(1) as f32;
+        [1.0 + self.lines, 0.5 + self.lines, share + 0.01, 1.0 + self.faded, since(past.now, self.last)]
     }
 }
 
 thread_local! {
-    /// For each kind of group the place of each group in a list under way, NONE between requests.
-    static PLACES: RefCell<[Vec<u32>; 4]> = RefCell::default();
+    /// For each kind the place of each group in a list under way, NONE between requests.
+    static PLACES: RefCell<[Vec<u32>; KINDS]> = RefCell::default();
 }
 
-/// A shopper's purchases by group, in the order of [`Groups::all`].
+/// A shopper's purchases by group.
 pub(crate) struct ByGroup {
-    places: [Vec<u32>; 4],
-    bought: [Vec<(u32, OfGroup)>; 4],
+    places: [Vec<u32>; KINDS],
+    /// Groups in which something was bought, one kind after the other, and where each kind begins.
+    codes: Vec<u32>,
+    bought: Vec<OfGroup>,
+    firsts: [usize; KINDS],
     nothing: OfGroup,
 }
 
@@ -110,12 +106,11 @@ impl ByGroup {
         // Taken and not borrowed: they are given back when this is dropped.
         let mut places = PLACES.take();
         let mut sums: Vec<Sum> = Vec::new();
-        let bought = std::array::from_fn(|which| {
-            let (places, codes) = (&mut places[which], groups.all()[which]);
-            places.resize(places.len().max(groups.counts[which]), NONE);
-            sums.clear();
+        let firsts = std::array::from_fn(|kind| {
+            let (places, first) = (&mut places[kind], sums.len());
+            places.resize(places.len().max(groups.counts[kind]), NONE);
             for habit in &past.habits {
-                let code = codes[habit.item as usize];
+                let code = groups.of_item[habit.item as usize][kind];
                 let Some(place) = places.get_mut(code as usize) else { continue };
                 if *place == NONE {
                     *place = sums.len() as u32;
@@ -126,23 +121,32 @@ impl ByGroup {
                 sum.faded += habit.faded[1];
                 sum.last = sum.last.max(habit.last);
             }
-            sums.iter().map(|sum| (sum.code, sum.told(past))).collect()
+            first
         });
-        Self { places, bought, nothing: Sum::nothing(NONE).told(past) }
+        let codes = sums.iter().map(|sum| sum.code).collect();
+        sums.push(Sum::nothing(NONE));
+        let mut numbers: Vec<[f32; 5]> = sums.iter().map(|sum| sum.numbers(past)).collect();
+        ln(simd(), numbers.as_flattened_mut());
+        let mut bought: Vec<OfGroup> = numbers.into_iter().map(OfGroup::new).collect();
+        let nothing = bought.remove(bought.len() - 1);
+        Self { places, codes, bought, firsts, nothing }
     }
 
-    /// What was bought of an item's group of one kind.
-    pub fn get(&self, groups: &Groups, which: usize, item: u32) -> &OfGroup {
-        let code = groups.all()[which][item as usize];
-        let place = self.places[which].get(code as usize).copied().unwrap_or(NONE);
-        self.bought[which].get(place as usize).map_or(&self.nothing, |(_, told)| told)
+    /// What was bought of each of an item's groups.
+    pub fn get(&self, groups: &Groups, item: u32) -> [&OfGroup; KINDS] {
+        let codes = groups.of_item[item as usize];
+        std::array::from_fn(|kind| {
+            let place = self.places[kind].get(codes[kind] as usize).copied().unwrap_or(NONE);
+            self.bought.get(place as usize).unwrap_or(&self.nothing)
+        })
     }
 }
 
 impl Drop for ByGroup {
     fn drop(&mut self) {
-        for (places, bought) in self.places.iter_mut().zip(&self.bought) {
-            bought.iter().for_each(|&(code, _)| places[code as usize] = NONE);
+        for (kind, places) in self.places.iter_mut().enumerate() {
+            let end = self.firsts.get(kind + 1).copied().unwrap_or(self.codes.len());
+            self.codes[self.firsts[kind]..end].iter().for_each(|&code| places[code as usize] = NONE);
         }
         PLACES.set(std::mem::take(&mut self.places));
     }

@@ -204,6 +204,60 @@ fn substitute_body<const FMA: bool, const WIDE: bool>(size: usize, matrix: &[f32
 }
 
 #[inline(always)]
+fn substitute_all_body<const FMA: bool, const WIDE: bool>(size: usize, matrix: &[f32], (b, width): (&mut [f32], usize)) {
+    #[cfg(target_arch = "x86_64")]
+    if WIDE {
+        // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
+        return unsafe { avx512::substitute_all(size, matrix, b, width) };
+    }
+    for row in 0..size {
+        let line = &matrix[row * size..][..size];
+        let (own, below) = b[row * width..size * width].split_at_mut(width);
+        own.iter_mut().for_each(|value| *value *= line[row]);
+        for (target, &cell) in below.chunks_exact_mut(width).zip(&line[row + 1..]) {
+            target.iter_mut().zip(own.iter()).for_each(|(target, &value)| *target = madd::<FMA>(-cell, value, *target));
+        }
+    }
+    for row in (0..size).rev() {
+        let line = &matrix[row * size..][..size];
+        let (own, below) = b[row * width..size * width].split_at_mut(width);
+        for (cells, &cell) in below.chunks_exact(width).zip(&line[row + 1..]).rev() {
+            own.iter_mut().zip(cells).for_each(|(target, &value)| *target = madd::<FMA>(-cell, value, *target));
+        }
+        own.iter_mut().for_each(|value| *value *= line[row]);
+    }
+}
+
+#[inline(always)]
+fn largest_body<const FMA: bool, const WIDE: bool>(
+    rows: &[f32],
+    which: &[u32],
+    weights: &[f32],
+    table: &[f32],
+    (own, best): (&[u32], &mut [u32]),
+) {
+    let width = own.len();
+    #[cfg(target_arch = "x86_64")]
+    if WIDE {
+        // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
+        return unsafe { avx512::largest(rows, which, weights, table, (own, best)) };
+    }
+    let depth = table.len() / width.max(1);
+    let (mut most, mut parts) = (vec![0f32; width], vec![0f32; width]);
+    for (&source, &weight) in which.iter().zip(weights) {
+        parts.fill(0.0);
+        for (&value, cells) in rows[source as usize * depth..][..depth].iter().zip(table.chunks_exact(width)) {
+            parts.iter_mut().zip(cells).for_each(|(part, &cell)| *part = madd::<FMA>(value, cell, *part));
+        }
+        for (((part, most), best), &own) in parts.iter().zip(&mut most).zip(best.iter_mut()).zip(own) {
+            if part * weight > *most && source != own {
+                (*most, *best) = (part * weight, source);
+            }
+        }
+    }
+}
+
+#[inline(always)]
 fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; LANES];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
@@ -293,6 +347,32 @@ fn reached_by_body<const FMA: bool, const WIDE: bool>(values: &[f32], k: usize) 
         }
     }
     low
+}
+
+#[inline(always)]
+fn ln_body<const FMA: bool, const WIDE: bool>(values: &mut [f32]) {
+    /// √½ as bits: a number is 2^e · m with m from √½ to √2.
+    const HALF: u32 = 0x3F35_04F3;
+    const TERMS: [f32; 9] = [
+        7.037_683_6e-2,
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_7e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333e-1,
+    ];
+    for value in values {
+        let exponent = value.to_bits().wrapping_sub(HALF) as i32 >> 23;
+        let over = f32::from_bits(value.to_bits().wrapping_sub((exponent << 23) as u32)) - 1.0;
+        let exponent = exponent as f32;
+        let square = over * over;
+        let series = TERMS.iter().skip(1).fold(TERMS[0], |sum, &term| madd::<FMA>(sum, over, term));
+        let small = madd::<FMA>(-0.5, square, madd::<FMA>(exponent, -2.121_944_4e-4, series * over * square));
+        *value = madd::<FMA>(exponent, 0.693_359_375, over + small);
+    }
 }
 
 #[inline(always)]
@@ -395,8 +475,15 @@ dispatch! {
     solve, solve_body, (size: usize, matrix: &mut [f32], b: &mut [f32]) -> bool
 }
 dispatch! {
-    /// Solves for another right side with the Cholesky factor that [`solve`] left in `matrix`. O(size²).
-    substitute, substitute_body, (size: usize, matrix: &[f32], b: &mut [f32])
+    /// Solves for many right sides with the Cholesky factor that [`solve`] left in `matrix`: `b` is `size × width`, `width` a multiple of 16.
+    /// O(size² · width).
+    substitute_all, substitute_all_body, (size: usize, matrix: &[f32], b: (&mut [f32], usize))
+}
+dispatch! {
+    /// For each column of `table` (as many rows as a row of `rows` is long, a multiple of 16 columns) the row of `which` with the largest
+    /// weight · inner product above zero, the first of equals, into the second list of `found`. The first names a row that does not count
+    /// for the column. What no row exceeds stays as it was.
+    largest, largest_body, (rows: &[f32], which: &[u32], weights: &[f32], table: &[f32], found: (&[u32], &mut [u32]))
 }
 dispatch! {
     /// The inner product of each row of `rows` with `vector`.
@@ -409,6 +496,11 @@ dispatch! {
 dispatch! {
     /// A number that at least `k` of the values reach, and few more: bisected, O(values). Minus infinity where there is none.
     reached_by, reached_by_body, (values: &[f32], k: usize) -> f32
+}
+dispatch! {
+    /// The natural logarithm of each number, to a relative error of 10⁻⁶; numbers positive and normal. After `logf` of the Cephes library
+    /// (Moshier).
+    ln, ln_body, (values: &mut [f32])
 }
 dispatch! {
     /// How many bits are set.
@@ -487,6 +579,21 @@ mod tests {
     }
 
     #[test]
+    fn logarithms_are_those_of_the_standard_library() {
+        let numbers: Vec<f32> =
+            (0..200_000).map(|at| 1.0001f32.powi(at - 100_000) * 1.3).filter(|value| value.is_normal()).collect();
+        for level in levels() {
+            let mut found = numbers.clone();
+            found.extend([1.0, f32::MIN_POSITIVE, f32::MAX]);
+            let expected: Vec<f32> = found.iter().map(|value| value.ln()).collect();
+            ln(level, &mut found);
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() <= 1e-6 * expected.abs().max(0.1), "{level:?}: {found} for {expected}");
+            }
+        }
+    }
+
+    #[test]
     fn wide_vectors_give_the_same_bits() {
         if simd() != Simd::Avx512 {
             return;
@@ -521,12 +628,41 @@ mod tests {
                 let b = numbers(size, 6);
                 let (mut factor, mut x) = (matrix.clone(), b.clone());
                 assert!(solve(simd, size, &mut factor, &mut x));
-                let mut again = b.clone();
-                substitute(simd, size, &factor, &mut again);
-                assert_eq!(again, x);
-                for (i, &expected) in b.iter().enumerate() {
-                    let found: f64 = (0..size).map(|j| cell(i, j) * f64::from(x[j])).sum();
+                let width = 32;
+                let sides = numbers(size * width, 7);
+                let mut solutions = sides.clone();
+                substitute_all(simd, size, &factor, (&mut solutions, width));
+                let solved = |expected: f32, i: usize, x: &dyn Fn(usize) -> f32| {
+                    let found: f64 = (0..size).map(|j| cell(i, j) * f64::from(x(j))).sum();
                     assert!((found - f64::from(expected)).abs() < 1e-3, "{simd:?} size {size}: {found} and {expected}");
+                };
+                for i in 0..size {
+                    solved(b[i], i, &|j| x[j]);
+                    (0..width).for_each(|column| solved(sides[i * width + column], i, &|j| solutions[j * width + column]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_part_is_found_for_each_column() {
+        let (depth, width, count) = (37, 32, 50);
+        let (rows, table, weights) = (numbers(60 * depth, 1), numbers(depth * width, 2), numbers(count, 3));
+        let weights: Vec<f32> = weights.into_iter().map(f32::abs).collect();
+        let which: Vec<u32> = (0..count as u32).map(|at| at + at / 7).collect();
+        let own: Vec<u32> = (0..width as u32).collect();
+        for simd in levels() {
+            for count in [0, 1, 2, 7, count] {
+                let mut found = vec![u32::MAX; width];
+                largest(simd, &rows, &which[..count], &weights[..count], &table, (&own, &mut found));
+                for column in 0..width {
+                    let part = |at: usize| {
+                        let row = &rows[which[at] as usize * depth..][..depth];
+                        weights[at] * (0..depth).map(|d| row[d] * table[d * width + column]).sum::<f32>()
+                    };
+                    let parts = (0..count).filter(|&at| which[at] != own[column]).map(|at| (part(at), which[at]));
+                    let best = parts.filter(|part| part.0 > 0.0).max_by(|a, b| a.0.total_cmp(&b.0));
+                    assert_eq!(found[column], best.map_or(u32::MAX, |best| best.1), "{simd:?}, {count} rows, column {column}");
                 }
             }
         }

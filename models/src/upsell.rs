@@ -217,9 +217,10 @@ impl Bundle {
         let past = from.shopper.map_or(&nobody, |(_, past)| past);
         let by_group = ByGroup::of(past, groups);
         let orders = past.orders.max(1) as f32;
-        let own = by_group.get(groups, 0, from.item);
+        let [own, ..] = by_group.get(groups, from.item);
         let habit = past.of(from.item);
         let level = self.price_level(past, price);
+        let from_sales = self.cross_sell_model().described(from.item).sales;
         let taste = match from.shopper {
             None => vec![None; items.len()],
             Some((user, _)) => {
@@ -235,16 +236,17 @@ impl Bundle {
             let growth = self.measures().growth(from.item, item);
             let brand = |item: u32| self.catalog.brand.code(item);
             let same_brand = brand(item) != NONE && brand(item) == brand(from.item);
-            let [brand_lines, line] = [2, 3].map(|which| by_group.get(groups, which, item));
+            let [_, _, brand_lines, line] = by_group.get(groups, item);
+            let described = self.cross_sell_model().described(item);
             let flag = |yes: bool| if yes { 1.0 } else { 0.0 };
             let row: [f32; FEATURES] = [
                 1.0,
                 stepped.ln_1p(),
                 (stepped / (all_steps as f32 + 5.0)).sqrt(),
                 likeness.max(0.0),
-                self.popular().sales(item).ln_1p(),
-                self.cross_sell_model().recent(item).ln_1p(),
-                self.popular().sales(from.item).ln_1p(),
+                described.sales,
+                described.recent,
+                from_sales,
                 ratio,
                 ratio * ratio,
                 off.max(0.0),
