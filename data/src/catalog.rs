@@ -6,6 +6,8 @@ use crate::id_map::IdMap;
 use crate::set_aside::{Reason, SetAside};
 use crate::source::Source;
 use crate::{DataConfig, DataError, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// No row, no label: the value that stands for "none" wherever a `u32` row is stored.
 pub const NONE: u32 = u32::MAX;
@@ -90,7 +92,41 @@ pub struct Catalog {
     pub given: bool,
 }
 
+/// What is known of an item that comes to a catalogue one by one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewItem {
+    /// What a shopper would call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Path from coarse to fine, levels separated by ` > `.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Maker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brand: Option<String>,
+    /// ISO 4217 code of its price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// Values of further columns.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
 impl Catalog {
+    /// Appends an item. It cannot be bought yet, and attributes that the catalogue has no column for are left out.
+    pub fn push(&mut self, item: &NewItem, price: Option<f32>) {
+        self.title.push(item.title.as_deref());
+        self.category.push(item.category.as_deref());
+        self.price.push(price.unwrap_or(f32::NAN));
+        self.currency.push(item.currency.as_deref());
+        self.brand.push(item.brand.as_deref());
+        self.available.push(false);
+        for (name, labels) in &mut self.attributes {
+            labels.push(item.attributes.get(name).map(String::as_str));
+        }
+    }
+
     /// `len` items of which nothing is known.
     pub fn unknown(len: usize) -> Self {
         Self {

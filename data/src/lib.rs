@@ -23,7 +23,7 @@ mod source;
 mod split;
 mod split_mix;
 
-pub use catalog::{Catalog, Labels, NONE, cut, tidy};
+pub use catalog::{Catalog, Labels, NONE, NewItem, cut, tidy};
 pub use config::{Clean, Columns, DataConfig, DropRule, EventRole, EventRule, ItemColumns, OneOrMore, UserColumns};
 pub use dataset::{Dataset, Input, Tables};
 pub use error::{DataError, Result};

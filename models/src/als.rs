@@ -175,6 +175,8 @@ thread_local! {
 struct Against<'a> {
     /// On principal axes, row-major.
     factors: &'a [f32],
+    /// How many rows of them count for the penalty.
+    others: usize,
     /// Of the factors, times α₀.
     spectrum: &'a [f32],
     /// What a diagonal holds at least, see [`least`].
@@ -201,7 +203,7 @@ impl Against<'_> {
             out.fill(0.0);
             return true;
         }
-        let penalty = self.als.penalty(history.items.len(), self.factors.len() / self.depth());
+        let penalty = self.als.penalty(history.items.len(), self.others);
         scratch.confidences.clear();
         scratch.confidences.extend(history.values.iter().map(|&value| self.scaling.of(value)));
         scratch.base.clear();
@@ -305,6 +307,7 @@ fn half_step(side: &mut Side, other: &mut Side, matrix: &Csr, als: &Als) -> bool
     // The matrix of a fit holds confidences already.
     let against = Against {
         factors: &other.values,
+        others: other.values.len() / other.depth,
         spectrum: &spectrum,
         least: least(&spectrum),
         scaling: Scaling::Linear,
@@ -387,7 +390,7 @@ impl AlsModel {
         let (user_factors, _) = weights.matrix("als.user_factors", users, Some(als.factors))?;
         let (item_factors, _) = weights.matrix("als.item_factors", items, Some(als.factors))?;
         let cold = weights.some_rows("als.cold", items)?;
-        Ok(Self::new(als, user_factors, item_factors, cold))
+        Ok(Self::new(als, user_factors, item_factors, cold).fitted_to(weights.learned(items)))
     }
 
     /// The vector of a history, known or not: the solve of the training, without training. That of an unchanged trained
@@ -406,6 +409,7 @@ impl AlsModel {
     fn against(&self) -> Against<'_> {
         Against {
             factors: self.vectors.values(),
+            others: self.vectors.fitted(),
             spectrum: &self.spectrum,
             least: least(&self.spectrum),
             scaling: self.als.scaling,
@@ -417,6 +421,11 @@ impl AlsModel {
     /// A model that knows no users.
     pub(crate) fn of_items(als: Als, item_factors: Array<f32>) -> Self {
         Self::new(als, Vec::new().into(), item_factors, Array::default())
+    }
+
+    /// Fitted to so many items.
+    pub(crate) fn fitted_to(self, fitted: usize) -> Self {
+        Self { vectors: self.vectors.fitted_to(fitted), ..self }
     }
 
     /// The vectors of the items.
@@ -454,6 +463,10 @@ impl ByVectors for AlsModel {
         &self.vectors
     }
 
+    fn vectors_mut(&mut self) -> &mut Vectors {
+        &mut self.vectors
+    }
+
     fn query(&self, history: History) -> Option<Vec<f32>> {
         self.fold_in(history)
     }
@@ -476,7 +489,7 @@ impl ByVectors for AlsModel {
 
     fn introduce(&mut self, newcomers: &Newcomers) {
         let placed = newcomers.placed(self.vectors.values(), self.als.factors);
-        self.vectors = Vectors::new(placed.into(), self.als.factors).inferred(newcomers.items());
+        self.vectors = self.vectors.replaced(placed).inferred(newcomers.items());
         self.cold = newcomers.items().to_vec().into();
     }
 

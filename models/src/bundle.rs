@@ -5,7 +5,7 @@ use crate::bitmap::Bitmap;
 use crate::buy_again::{self, BuyAgainModel};
 use crate::complements::ComplementsModel;
 use crate::condition::{Condition, ConditionError};
-use crate::content::Content;
+use crate::content::{Content, Newcomers};
 use crate::context::ContextModel;
 use crate::cross_sell::{self, CrossSellModel};
 use crate::facets::Facets;
@@ -15,7 +15,7 @@ use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineag
 use crate::measures::Measures;
 use crate::popular::PopularModel;
 use crate::questions::{ForAgain, ForCart, ForItem, ForSession, ForUser};
-use crate::recommend::{Fit, Recommend, Training, Watch};
+use crate::recommend::{Fit, History, Recommend, Training, Watch};
 use crate::rules::{Compendium, RuleSet};
 use crate::segments::{SegmentList, SegmentsModel};
 use crate::session_knn::SessionModel;
@@ -346,6 +346,15 @@ impl Bundle {
     /// # Errors
     /// [`ModelError::Damaged`] names the part, what was found and what was expected.
     pub fn open(folder: &Path, version: &str) -> Result<Self> {
+        Self::open_with(folder, version, &ItemChanges::default())
+    }
+
+    /// The same with rows for the items that came since and that the version does not know. They cannot be bought before
+    /// [`Bundle::welcome`].
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn open_with(folder: &Path, version: &str, changes: &ItemChanges) -> Result<Self> {
         let manifest = Self::read_manifest(folder, version)?;
         let damaged = |what: &str, found: String, expected: String| ModelError::Damaged {
             path: folder.to_path_buf(),
@@ -372,7 +381,7 @@ impl Bundle {
             }
         }
         let path_of = |name: &str| folder.join(name).to_string_lossy().into_owned();
-        let (items, catalog) = Catalog::read(&path_of(ITEMS))?;
+        let (mut items, mut catalog) = Catalog::read(&path_of(ITEMS))?;
         let users = IdMap::read(&path_of(USERS), "user_id")?;
         for (what, found, expected) in
             [("items", items.len(), manifest.counts.items), ("users", users.len(), manifest.counts.users)]
@@ -381,14 +390,20 @@ impl Bundle {
                 return Err(damaged(what, format!("{found} distinct ids"), expected.to_string()));
             }
         }
+        let known = items.len();
+        for (id, item, price) in changes.unknown_to(&items.clone()) {
+            items.intern(id);
+            catalog.push(item, price);
+        }
         let rows = items.len();
-        let mut weights = Weights::open(&folder.join(WEIGHTS))?;
+        let open = || Ok::<_, ModelError>(Weights::open(&folder.join(WEIGHTS))?.grow(known, rows));
+        let mut weights = open()?;
         let parameters = &manifest.hyperparameters;
         let personal = parameters.personal.load((manifest.counts.rows, rows), &mut weights)?;
         // The personal model may be, or hold, the best sellers themselves: then their scores are stored once.
         let popular = match weights.has("popular.scores") {
             true => PopularModel::load(rows, &mut weights)?,
-            false => PopularModel::load(rows, &mut Weights::open(&folder.join(WEIGHTS))?)?,
+            false => PopularModel::load(rows, &mut open()?)?,
         };
         let cross_sell = CrossSellModel::load(&parameters.cross_sell, rows, &mut weights)?;
         let habits = Habits::load(users.len(), rows, &mut weights)?;
@@ -436,6 +451,42 @@ impl Bundle {
         };
         bundle.derive();
         Ok(bundle)
+    }
+
+    /// Whether an item was there when the version was made.
+    pub fn is_learned(&self, id: &str) -> bool {
+        self.items.get(id).is_some_and(|item| (item as usize) < self.manifest.counts.items)
+    }
+
+    /// Gives the items that came since a place by what is known of them, as a fit does with items without events, and lets them be bought. A
+    /// model without a way to place them leaves them to filters and best sellers. O(features of all items · dimension).
+    ///
+    /// # Errors
+    /// [`ModelError::Hyperparameter`] of `content`.
+    pub fn welcome(&mut self) -> Result<()> {
+        let items = self.items.len();
+        let first = self.manifest.counts.items;
+        if first == items {
+            return Ok(());
+        }
+        self.catalog.available[first..].fill(true);
+        let content = self.manifest.hyperparameters.content.clone();
+        content.validate()?;
+        let placed: Vec<bool> = (0..items as u32).map(|item| self.personal.knows(item)).collect();
+        let users = &self.item_users;
+        let fresh = |item: u32| item as usize >= first || placed[item as usize];
+        if let Some(newcomers) = Newcomers::of(&content, &self.catalog, &|item| users[item as usize] as usize, &fresh) {
+            let (rows, values) = (&self.history, &self.history_values);
+            let of = |user: u32| {
+                let range = rows.range(user);
+                History { items: &rows.items[range.clone()], values: &values[range], user: Some(user) }
+            };
+            let histories: Vec<History> =
+                (0..self.users.len() as u32).map(of).filter(|history| !history.items.is_empty()).collect();
+            newcomers.enter(&histories, items, self.personal.as_mut());
+        }
+        self.derive();
+        Ok(())
     }
 
     /// Asks the golden requests again. Scores may differ by rounding between processors, ranks only where scores nearly tie.

@@ -62,17 +62,18 @@ impl Content {
     /// As [`Content::validate`].
     pub fn introduce(&self, training: &Training, log: &EventLog, model: &mut dyn Recommend) -> Result<usize> {
         self.validate()?;
-        let Some(newcomers) = Newcomers::of(self, training, log) else { return Ok(0) };
-        let placed = |model: &dyn Recommend| newcomers.items.iter().filter(|&&item| model.knows(item)).count();
-        // Two towers see to it themselves, in their own way.
-        if placed(model) == 0 {
-            model.introduce(&newcomers);
-            let modesty = newcomers.modesty(training, model);
-            if modesty < 1.0 {
-                model.soften(modesty);
-            }
-        }
-        Ok(placed(model))
+        let by_item = &training.interactions.by_item;
+        let old = old(log, self.days);
+        let users = |item: u32| by_item.columns(item as usize).len();
+        let Some(newcomers) = Newcomers::of(self, training.catalog, &users, &|item| !old.contains(item)) else { return Ok(0) };
+        let by_user = &training.interactions.by_user;
+        let of = |user: usize| {
+            let (items, values) = by_user.row(user);
+            History { items, values, user: (!training.interactions.rows_are_orders).then_some(user as u32) }
+        };
+        let histories: Vec<History> = (0..by_user.rows()).map(of).filter(|history| !history.items.is_empty()).collect();
+        newcomers.enter(&histories, training.interactions.items(), model);
+        Ok(newcomers.items.iter().filter(|&&item| model.knows(item)).count())
     }
 }
 
@@ -278,18 +279,21 @@ pub struct Newcomers<'a> {
 }
 
 impl<'a> Newcomers<'a> {
-    /// `None` if content is switched off, or there is no such item. O(text of the catalogue).
-    fn of(content: &'a Content, training: &Training, log: &EventLog) -> Option<Self> {
-        let by_item = &training.interactions.by_item;
-        let users = |item: u32| by_item.columns(item as usize).len();
-        let rows = by_item.rows().min(training.catalog.len()) as u32;
+    /// Of a catalogue, `users` shoppers having chosen each item. `None` if content is switched off, or if no item without shoppers is `fresh` and
+    /// has something in common with others. O(text of the catalogue).
+    pub(crate) fn of(
+        content: &'a Content,
+        catalog: &Catalog,
+        users: &dyn Fn(u32) -> usize,
+        fresh: &dyn Fn(u32) -> bool,
+    ) -> Option<Self> {
+        let rows = catalog.len() as u32;
         let known: Vec<u32> = (0..rows).filter(|&item| users(item) > 0).collect();
         if content.share == 0.0 || known.is_empty() || known.len() == rows as usize {
             return None;
         }
-        let features = ContentFeatures::of(training.catalog, &content.attributes, |item| item < rows && users(item) > 0);
-        let old = old(log, content.days);
-        let new = |&item: &u32| users(item) == 0 && !old.contains(item) && !features.item(item).is_empty();
+        let features = ContentFeatures::of(catalog, &content.attributes, |item| users(item) > 0);
+        let new = |&item: &u32| users(item) == 0 && fresh(item) && !features.item(item).is_empty();
         let items: Vec<u32> = (0..rows).filter(new).collect();
         if items.is_empty() {
             return None;
@@ -298,6 +302,15 @@ impl<'a> Newcomers<'a> {
         let weights = known.iter().map(weight).collect();
         let cosine = ContentCosine::new(features, &known);
         Some(Self { items, known, weights, cosine, content, near: OnceLock::new() })
+    }
+
+    /// Gives the items a place in a model of so many items, and scales them down as the answers to some histories ask for.
+    pub(crate) fn enter(&self, histories: &[History], items: usize, model: &mut dyn Recommend) {
+        model.introduce(self);
+        let modesty = self.modesty(histories, items, model);
+        if modesty < 1.0 {
+            model.soften(modesty);
+        }
     }
 
     /// The items, ascending.
@@ -351,18 +364,12 @@ impl<'a> Newcomers<'a> {
 
     /// What scores of new items are to be multiplied by, at most 1, so that no more than their share of the answers of a sample of shoppers
     /// is theirs.
-    fn modesty(&self, training: &Training, model: &dyn Recommend) -> f32 {
-        let by_user = &training.interactions.by_user;
-        let shoppers: Vec<usize> = (0..by_user.rows()).filter(|&user| !by_user.columns(user).is_empty()).collect();
-        let step = shoppers.len().div_ceil(SHOPPERS).max(1);
-        let of = |user: usize| {
-            let (items, values) = by_user.row(user);
-            History { items, values, user: (!training.interactions.rows_are_orders).then_some(user as u32) }
-        };
-        let histories: Vec<History> = shoppers.into_iter().step_by(step).map(of).collect();
+    fn modesty(&self, histories: &[History], items: usize, model: &dyn Recommend) -> f32 {
+        let step = histories.len().div_ceil(SHOPPERS).max(1);
+        let histories: Vec<History> = histories.iter().copied().step_by(step).collect();
         let k = (self.known.len() / 10).clamp(1, ANSWERS);
-        let answers = |items: &[u32]| {
-            let allowed = Bitmap::of(training.interactions.items(), |item| items.binary_search(&item).is_ok());
+        let answers = |chosen: &[u32]| {
+            let allowed = Bitmap::of(items, |item| chosen.binary_search(&item).is_ok());
             let eligible: Vec<Eligible> = histories.iter().map(|history| Eligible::without(&allowed, history.items)).collect();
             model.recommend_batch(&histories, k, &eligible)
         };

@@ -247,7 +247,7 @@ impl CrossSellModel {
             sold: (self.complements.sold(item as u32) as f32).ln_1p(),
             recent: numbers.recent[item].ln_1p(),
             returning: numbers.returning[item],
-            gap: numbers.gap[item].ln(),
+            gap: numbers.gap[item].max(0.5).ln(),
             sales: popular.sales(item as u32).ln_1p(),
         };
         self.described = (0..numbers.recent.len()).into_par_iter().map(of).collect();

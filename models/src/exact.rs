@@ -10,6 +10,7 @@
 //! al. 2017); both work in floating point, item by item.
 
 use crate::basis::Basis;
+use crate::bitmap::Bitmap;
 use crate::index::{Eligible, Found, Index};
 use crate::int8::{Bounds, Codes, GROUP, Items, Left, Level, Limit, Line, PANELS, STRIDE, Stage, ZERO, scan};
 use crate::kernels::{self, LANES, Simd, simd};
@@ -20,7 +21,9 @@ use rayon::prelude::*;
 /// Lengths between which sums of squares and products neither overflow nor lose digits. Other vectors are scored in f32 without bounds.
 const USABLE: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
 /// A filter that passes fewer than one item in so many is faster answered by scoring what it passes.
-const GATHER: usize = 40;
+static GATHER: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| std::env::var("GATHER").map_or(40, |v| v.parse().unwrap()));
+/// Of what is scored without a walk, one in so many is scored first: the longest.
+static FIRST: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| std::env::var("FIRST").map_or(8, |v| v.parse().unwrap()));
 /// Queries that walk the codes together.
 const BLOCK: usize = 32;
 /// Groups that are coded together.
@@ -280,6 +283,40 @@ impl Exact {
         self.depth
     }
 
+    /// The items by descending length.
+    pub(crate) fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// The vector of an item.
+    pub(crate) fn row(&self, item: u32) -> &[f32] {
+        &self.rows[item as usize * self.depth..][..self.depth]
+    }
+
+    /// The length of its vector.
+    pub(crate) fn length(&self, item: u32) -> f32 {
+        self.by_item[item as usize]
+    }
+
+    /// Whether all products with these queries have bounds.
+    pub(crate) fn has_bounds(&self, queries: &[&[f32]]) -> bool {
+        let usable = |length: &f32| *length == 0.0 || USABLE.contains(&f64::from(*length));
+        self.by_item.iter().all(usable) && queries.iter().all(|query| usable(&(length_of(query) as f32)))
+    }
+
+    /// What two ways to add up a product with a query may differ by, for a vector of length 1.
+    pub(crate) fn rounding(&self, query: &[f32]) -> f32 {
+        up(length_of(query)) * (self.slack() - 1.0)
+    }
+
+    /// The best of some items, whatever else there is.
+    pub(crate) fn best_of(&self, items: &[u32], query: &[f32], k: usize, found: &mut Found) {
+        found.scratch.rows.clear();
+        found.scratch.rows.extend_from_slice(items);
+        let nothing = Bitmap::default();
+        self.best(Ask { by: By::Product, query, k, eligible: Eligible::new(&nothing) }, found);
+    }
+
     /// Bytes beside the vectors.
     pub fn bytes(&self) -> usize {
         let stages = self.stages.iter().map(|stage| size_of_val(&stage.lines[..]) + size_of_val(&stage.tails[..]));
@@ -305,8 +342,8 @@ impl Exact {
         if by == By::Cosine || threshold <= 0.0 {
             return self.bounds.len();
         }
-        let slack = 1.0 + (self.depth as f32 + 64.0) * f32::EPSILON;
-        let longest = |group: usize| self.lengths[group * GROUP] * length * slack;
+        let reach = length * self.slack();
+        let longest = |group: usize| self.lengths[group * GROUP] * reach;
         let (mut first, mut last) = (0, self.bounds.len());
         while first < last {
             let middle = usize::midpoint(first, last);
@@ -379,15 +416,52 @@ impl Exact {
         if self.depth == 0 || ask.query.len() != self.depth || ask.k == 0 {
             return false;
         }
-        let few = (self.len() / GATHER).max(ask.k);
+        let few = (self.len() / *GATHER).max(ask.k);
         if ask.eligible.allowed.count() > few && scratch.query.set(self, ask.query) {
             scratch.walk.reset(ask.k, self.bounds.len());
             return true;
         }
         scratch.rows.clear();
         ask.eligible.list(&mut scratch.rows);
+        self.leave_out_the_short(ask, found);
         self.best(ask, found);
         false
+    }
+
+    /// Takes from `scratch.rows` what is too short to be among the k best: the longest are scored first, and what no other can reach by its
+    /// length alone is a threshold.
+    fn leave_out_the_short(&self, ask: Ask, found: &mut Found) {
+        let Found { items, scratch: Scratch { walk, rows, scores, keys, .. } } = found;
+        let length = length_of(ask.query);
+        let first = (rows.len() / *FIRST).max(2 * ask.k);
+        if ask.by == By::Cosine || 2 * first > rows.len() || !USABLE.contains(&length) {
+            return;
+        }
+        let lengths = &mut walk.lows;
+        lengths.clear();
+        lengths.extend(rows.iter().map(|&item| self.by_item[item as usize]));
+        let long = kernels::reached_by(self.simd, lengths, first);
+        let chosen = &mut walk.items;
+        chosen.clear();
+        chosen.extend(rows.iter().zip(lengths.iter()).filter(|(_, length)| **length >= long).map(|(&item, _)| item));
+        scores.resize(chosen.len(), 0.0);
+        kernels::dot_rows(self.simd, &self.rows, chosen, ask.query, scores);
+        top_k::best(chosen, scores, ask.k, keys, items);
+        if let Some(kth) = items.get(ask.k - 1) {
+            let reach = length as f32 * self.slack();
+            let mut kept = 0;
+            for at in 0..rows.len() {
+                rows[kept] = rows[at];
+                kept += usize::from(lengths[at] * reach >= kth.score);
+            }
+            rows.truncate(kept);
+        }
+        items.clear();
+    }
+
+    /// By how much the product of two lengths may be exceeded by a score in f32.
+    fn slack(&self) -> f32 {
+        1.0 + (self.depth as f32 + 64.0) * f32::EPSILON
     }
 
     /// Takes the items that reached their limit and may be returned.
@@ -577,7 +651,6 @@ impl Index for Exact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bitmap::Bitmap;
     use crate::top_k::TopK;
     use aisle_data::SplitMix;
     use proptest::prelude::*;

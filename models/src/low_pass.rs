@@ -155,7 +155,7 @@ impl LowPassModel {
         let cold = weights.some_rows("low_pass.cold", items)?;
         Ok(Self {
             scaling: low_pass.scaling,
-            vectors: Vectors::new(vectors, low_pass.factors).inferred(&cold),
+            vectors: Vectors::new(vectors, low_pass.factors).inferred(&cold).fitted_to(weights.learned(items)),
             weights: scales,
             cold,
         })
@@ -187,6 +187,10 @@ impl ByVectors for LowPassModel {
         &self.vectors
     }
 
+    fn vectors_mut(&mut self) -> &mut Vectors {
+        &mut self.vectors
+    }
+
     fn query(&self, history: History) -> Option<Vec<f32>> {
         self.fold_in(history)
     }
@@ -207,7 +211,7 @@ impl ByVectors for LowPassModel {
     /// In a history a new item counts as its vector says that it will sell: exponents of degrees are linear in their logarithms.
     fn introduce(&mut self, newcomers: &Newcomers) {
         let depth = self.vectors.depth();
-        self.vectors = Vectors::new(newcomers.placed(self.vectors.values(), depth).into(), depth).inferred(newcomers.items());
+        self.vectors = self.vectors.replaced(newcomers.placed(self.vectors.values(), depth)).inferred(newcomers.items());
         let logarithms: Vec<f32> = self.weights.iter().map(|weight| weight.max(f32::MIN_POSITIVE).ln()).collect();
         let mut weights = self.weights.to_vec();
         for (&item, logarithm) in newcomers.items().iter().zip(newcomers.vectors(&logarithms, 1)) {

@@ -46,6 +46,16 @@ impl Neighbours {
         Self::from_rows(rows.collect())
     }
 
+    /// The same without the rows of some items (ascending) and the weights into them.
+    pub(crate) fn without(&self, items: &[u32]) -> Self {
+        let gone = |item: u32| items.binary_search(&item).is_ok();
+        let rows = (0..self.offsets.len().saturating_sub(1) as u32).into_par_iter().map(|item| match gone(item) {
+            true => Vec::new(),
+            false => self.row(item).filter(|to| !gone(to.item)).collect(),
+        });
+        Self::from_rows(rows.collect())
+    }
+
     pub(crate) fn load(names: Names, items: usize, weights: &mut Weights) -> Result<Self> {
         let (offsets, entries) = weights.offsets(names[0], items)?;
         let neighbours = weights.rows(names[1], entries, items)?;
@@ -139,11 +149,11 @@ impl Sums {
         (self.counts[item as usize] > 0).then(|| self.values[item as usize])
     }
 
-    /// The standard deviation over all places, those without a sum counted as 0.
-    pub fn deviation(&self) -> f32 {
-        let count = self.values.len().max(1) as f64;
+    /// The standard deviation over the first so many places, those without a sum counted as 0.
+    pub fn deviation(&self, places: usize) -> f32 {
+        let count = places.max(1) as f64;
         let (mut first, mut second) = (0f64, 0f64);
-        for &item in &self.touched {
+        for &item in self.touched.iter().filter(|&&item| (item as usize) < places) {
             let value = f64::from(self.values[item as usize]);
             first += value / count;
             second += value * value / count;

@@ -38,7 +38,8 @@ impl OrderVectors {
     pub fn load(items: usize, weights: &mut Weights) -> Result<Self> {
         let alpha = weights.reals("complements.alpha", 1)?;
         let (factors, depth) = weights.matrix("complements.item_factors", items, None)?;
-        Ok(Self { als: AlsModel::of_items(settings(depth, alpha[0]), factors), alpha })
+        let als = AlsModel::of_items(settings(depth, alpha[0]), factors).fitted_to(weights.learned(items));
+        Ok(Self { als, alpha })
     }
 
     pub fn tensors(&self) -> Vec<Tensor<'_>> {

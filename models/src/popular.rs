@@ -71,16 +71,23 @@ pub struct PopularModel {
 
 impl PopularModel {
     fn new(scores: Array<f32>) -> Self {
+        let items = scores.len();
+        Self::of(scores, items)
+    }
+
+    /// Fitted to the first so many items.
+    fn of(scores: Array<f32>, fitted: usize) -> Self {
         let mut ranking: Vec<u32> = (0..scores.len() as u32).collect();
         ranking.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b)));
-        let count = scores.len().max(1) as f64;
-        let mean = scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count;
-        let variance = scores.iter().map(|&score| (f64::from(score) - mean).powi(2)).sum::<f64>() / count;
+        let count = fitted.max(1) as f64;
+        let mean = scores[..fitted].iter().map(|&score| f64::from(score)).sum::<f64>() / count;
+        let variance = scores[..fitted].iter().map(|&score| (f64::from(score) - mean).powi(2)).sum::<f64>() / count;
         Self { scores, ranking, deviation: variance.sqrt() as f32 }
     }
 
     pub(crate) fn load(items: usize, weights: &mut Weights) -> Result<Self> {
-        Ok(Self::new(weights.reals("popular.scores", items)?))
+        let learned = weights.learned(items);
+        Ok(Self::of(weights.reals("popular.scores", items)?, learned))
     }
 
     /// The decayed sales of an item.

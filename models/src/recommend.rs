@@ -163,6 +163,14 @@ pub trait Recommend: Send + Sync {
     /// Scales the scores of these items.
     fn soften(&mut self, _scale: f32) {}
 
+    /// Batches are ranked on this device from now on, with the same answers. False for a model that has no vectors: it stays where it is.
+    ///
+    /// # Errors
+    /// [`crate::ModelError::Device`].
+    fn rank_on(&mut self, _device: Device) -> Result<bool> {
+        Ok(false)
+    }
+
     /// The vector of a history, in a model that has vectors: shoppers of like taste have a large cosine.
     fn vector(&self, _history: History) -> Option<Vec<f32>> {
         None

@@ -8,7 +8,7 @@
 use crate::bundle::Bundle;
 use crate::manifest::Manifest;
 use crate::rules::{Rule, RuleSet};
-use crate::shelf::{ItemChange, ItemChanges};
+use crate::shelf::{ItemChanges, ItemNews};
 use crate::{ModelError, Result};
 use aisle_data::{moment_of, stamp_of};
 use serde::de::DeserializeOwned;
@@ -189,8 +189,18 @@ impl Registry {
     /// # Errors
     /// As [`Registry::load`], and [`ModelError::GoldenMismatch`].
     pub fn verify(&self, model: &str, version: &str) -> Result<Bundle> {
-        let bundle = self.load(model, version)?;
+        self.verify_with(model, version, &ItemChanges::default())
+    }
+
+    /// The same, and then with the items that came since and that the version does not know. O(features · dimension) more.
+    ///
+    /// # Errors
+    /// As [`Registry::verify`].
+    pub fn verify_with(&self, model: &str, version: &str, changes: &ItemChanges) -> Result<Bundle> {
+        let mut bundle = Bundle::open_with(&self.known_version(model, version)?, version, changes)?;
+        // While they cannot be bought: a golden answer knows nothing of them.
         bundle.replay()?;
+        bundle.welcome()?;
         Ok(bundle)
     }
 
@@ -330,15 +340,15 @@ impl Registry {
         Ok(std::fs::metadata(path).and_then(|about| about.modified()).ok())
     }
 
-    /// Adds changes of prices and stock to those that stand. All servers of the registry see them at their next look.
+    /// Adds changes of prices and stock, and new items, to those that stand. All servers of the registry see them at their next look.
     ///
     /// # Errors
     /// [`ModelError::Io`]; nothing has then changed.
-    pub fn change_items(&self, model: &str, new: BTreeMap<String, ItemChange>) -> Result<ItemChanges> {
+    pub fn change_items(&self, model: &str, news: ItemNews) -> Result<ItemChanges> {
         let folder = self.model_folder(model)?;
         let guard = lock(&folder.join(LOCK))?;
         let mut changes = self.item_changes(model)?;
-        changes.add(new);
+        changes.add(news);
         replace(&folder, CHANGES, &changes)?;
         drop(guard);
         Ok(changes)

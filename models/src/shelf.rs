@@ -1,7 +1,7 @@
 //! What changed in the shop since a version was made: prices, and what can be bought. Requests see it at once; models do not.
 
 use crate::bitmap::Bitmap;
-use aisle_data::{Catalog, IdMap};
+use aisle_data::{Catalog, IdMap, NewItem};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,13 +25,32 @@ pub struct ItemChanges {
     pub epoch: u64,
     /// By item id.
     pub items: BTreeMap<String, ItemChange>,
+    /// Items that came since, by id: versions that do not know them give them a place by what is known of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub new: BTreeMap<String, NewItem>,
+}
+
+/// What one call says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ItemNews {
+    /// New prices and stock, by item id.
+    pub items: BTreeMap<String, ItemChange>,
+    /// New items, by id.
+    pub new: BTreeMap<String, NewItem>,
 }
 
 impl ItemChanges {
+    /// The items that came and that are not among `known`, each with its price.
+    pub(crate) fn unknown_to<'a>(&'a self, known: &'a IdMap) -> impl Iterator<Item = (&'a str, &'a NewItem, Option<f32>)> {
+        let price = |id: &String| self.items.get(id).and_then(|change| change.price);
+        self.new.iter().filter(|(id, _)| known.get(id).is_none()).map(move |(id, item)| (id.as_str(), item, price(id)))
+    }
+
     /// Adds changes; a later one of the same item stands.
-    pub fn add(&mut self, changes: BTreeMap<String, ItemChange>) {
+    pub fn add(&mut self, news: ItemNews) {
         self.epoch += 1;
-        for (id, new) in changes {
+        self.new.extend(news.new);
+        for (id, new) in news.items {
             let change = self.items.entry(id).or_default();
             change.available = new.available.or(change.available);
             change.price = new.price.or(change.price);

@@ -260,7 +260,7 @@ impl TwoTowerModel {
             outward: optional("two_tower.outward", two_tower.hidden)?,
         };
         let (vectors, _) = weights.matrix("two_tower.item_vectors", items, Some(depth))?;
-        let vectors = Vectors::new(vectors, depth);
+        let vectors = Vectors::new(vectors, depth).fitted_to(weights.learned(items));
         if tower.inward.len() != two_tower.hidden * depth || tower.outward.len() != tower.inward.len() {
             return Err(weights.damaged(
                 "two_tower.inward",
@@ -299,6 +299,10 @@ impl ByVectors for TwoTowerModel {
 
     fn vectors(&self) -> &Vectors {
         &self.vectors
+    }
+
+    fn vectors_mut(&mut self) -> &mut Vectors {
+        &mut self.vectors
     }
 
     fn query(&self, history: History) -> Option<Vec<f32>> {

@@ -1,18 +1,21 @@
 //! Item vectors and what every model made of them does: rank by inner product, compare by cosine.
 
+use crate::Result;
 use crate::bitmap::Bitmap;
 use crate::content::Newcomers;
 use crate::dense;
+use crate::device::Device;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
 use crate::kernels::{dot, dot_rows, simd};
+use crate::on_device::OnDevice;
 use crate::recommend::{History, Recommend};
 use crate::top_k::Scored;
 use crate::weights::{Array, Tensor};
 use aisle_data::SplitMix;
 use rayon::prelude::*;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// `rows × width` normal numbers of the given deviation, one generator a row: a row's numbers depend on its place and the seed alone.
 pub(crate) fn random((rows, width): (usize, usize), deviation: f32, seed: u64) -> Vec<f32> {
@@ -31,6 +34,9 @@ pub(crate) trait ByVectors: Send + Sync {
 
     /// Of the items.
     fn vectors(&self) -> &Vectors;
+
+    /// The same, to be changed.
+    fn vectors_mut(&mut self) -> &mut Vectors;
 
     /// The vector of a history; `None` where nothing is known.
     fn query(&self, history: History) -> Option<Vec<f32>>;
@@ -107,6 +113,10 @@ impl<T: ByVectors> Recommend for T {
         ByVectors::soften(self, scale);
     }
 
+    fn rank_on(&mut self, device: Device) -> Result<bool> {
+        self.vectors_mut().rank_on(device).map(|()| true)
+    }
+
     fn vector(&self, history: History) -> Option<Vec<f32>> {
         self.query(history)
     }
@@ -142,19 +152,24 @@ impl Memory {
 
 /// The vectors of all items.
 pub(crate) struct Vectors {
-    index: Exact,
+    index: Arc<Exact>,
+    /// What answers batches, if not the index itself.
+    batches: Option<OnDevice>,
     memory: Memory,
     /// Items with a learned vector, if some have one that was only inferred. A cosine sees no length, so the inferred ones, which all lie in
     /// the middle of their category, would be the nearest to everything: they are like items, but no item is said to be like them.
     learned: Option<Bitmap>,
-    /// Mean vector, and the covariance matrix of the vectors over items: made when first asked for.
+    /// Items that a model was fitted to, with or without events; others came since.
+    fitted: usize,
+    /// Mean vector, and the covariance matrix of the vectors over the items fitted to: made when first asked for.
     moments: OnceLock<(Vec<f32>, Vec<f32>)>,
 }
 
 impl Vectors {
     /// Packs row-major vectors.
     pub fn new(values: Array<f32>, depth: usize) -> Self {
-        Self { index: Exact::new(values, depth), memory: Memory::default(), learned: None, moments: OnceLock::new() }
+        let index = Arc::new(Exact::new(values, depth));
+        Self { fitted: index.len(), index, batches: None, memory: Memory::default(), learned: None, moments: OnceLock::new() }
     }
 
     /// The same, the vectors of some items being inferred and not learned.
@@ -162,6 +177,30 @@ impl Vectors {
         let mut learned = Bitmap::filled(self.len(), true);
         items.iter().for_each(|&item| learned.remove(item));
         Self { learned: (!items.is_empty()).then_some(learned), ..self }
+    }
+
+    /// The same, fitted to the first so many items.
+    pub fn fitted_to(self, fitted: usize) -> Self {
+        Self { fitted, ..self }
+    }
+
+    /// How many items it was fitted to.
+    pub fn fitted(&self) -> usize {
+        self.fitted
+    }
+
+    /// Other vectors in their place.
+    pub fn replaced(&self, values: Vec<f32>) -> Self {
+        Self::new(values.into(), self.depth()).fitted_to(self.fitted)
+    }
+
+    /// Batches are ranked on a device from now on.
+    pub fn rank_on(&mut self, device: Device) -> Result<()> {
+        self.batches = match device {
+            Device::Cpu => None,
+            device => Some(OnDevice::new(self.index.clone(), device)?),
+        };
+        Ok(())
     }
 
     /// `items × depth`, row-major.
@@ -190,7 +229,7 @@ impl Vectors {
         for &item in items {
             values[item as usize * self.depth()..][..self.depth()].iter_mut().for_each(|value| *value *= scale);
         }
-        Self::new(values.into(), self.depth()).inferred(items)
+        self.replaced(values).inferred(items)
     }
 
     /// The best for a query; nothing for none.
@@ -205,7 +244,11 @@ impl Vectors {
     pub fn recommend_batch(&self, queries: &[Option<Vec<f32>>], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
         let nothing = vec![0f32; self.depth()];
         let known: Vec<&[f32]> = queries.iter().map(|query| query.as_deref().unwrap_or(&nothing)).collect();
-        let mut results = self.index.search_batch(&known, k, eligible);
+        let index: &dyn Index = match &self.batches {
+            Some(on_device) => on_device,
+            None => self.index.as_ref(),
+        };
+        let mut results = index.search_batch(&known, k, eligible);
         // A history of nothing, or of items that were never trained on, is no taste.
         let blank = |query: &&[f32]| query.iter().all(|&value| value == 0.0);
         for (result, _) in results.iter_mut().zip(&known).filter(|(_, query)| blank(query)) {
@@ -281,14 +324,13 @@ impl Vectors {
     /// The standard deviation of a query's scores over all items: √(qᵀ C q) with the covariance C of the vectors. O(d²).
     pub fn deviation(&self, query: &[f32]) -> f32 {
         let (mean, square) = self.moments.get_or_init(|| {
-            let count = self.len().max(1) as f32;
+            let count = self.fitted.max(1) as f32;
+            let values = &self.values()[..self.fitted * self.depth()];
             let mut mean = vec![0f32; self.depth()];
-            self.values()
-                .chunks(self.depth())
-                .for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / count));
+            values.chunks(self.depth()).for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / count));
             // Block after block on this thread: who waits inside a lock must not lend itself to other work.
             let mut square = vec![0f32; self.depth() * self.depth()];
-            for block in self.values().chunks(dense::BLOCK * self.depth()) {
+            for block in values.chunks(dense::BLOCK * self.depth()) {
                 let part = dense::gram(block, self.depth());
                 square.iter_mut().zip(part).for_each(|(sum, value)| *sum += value / count);
             }

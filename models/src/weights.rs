@@ -92,14 +92,40 @@ pub fn write(path: &Path, tensors: Vec<Tensor>) -> Result<()> {
     safetensors::serialize_to_file(views, None, path).map_err(damaged)
 }
 
+/// A longer copy.
+fn padded<T: Pod>(values: &[T], len: usize, with: T) -> Array<T> {
+    let mut longer = Vec::with_capacity(len);
+    longer.extend_from_slice(values);
+    longer.resize(len, with);
+    longer.into()
+}
+
 /// The arrays of a weights file, by name; each is taken once, and what is left over is an error.
 pub struct Weights {
     path: std::path::PathBuf,
     map: Arc<Mmap>,
     entries: BTreeMap<String, (Dtype, Vec<usize>, std::ops::Range<usize>)>,
+    /// Items in the file, and with those that came since.
+    items: (usize, usize),
 }
 
 impl Weights {
+    /// Tables of `from` items are read as if they had `to`: zeros, and empty rows, for those that came since.
+    pub fn grow(self, from: usize, to: usize) -> Self {
+        Self { items: (from, to), ..self }
+    }
+
+    /// Of so many items, those that were there when the file was written.
+    pub fn learned(&self, items: usize) -> usize {
+        if self.items.1 == items { self.items.0 } else { items }
+    }
+
+    /// Whether a table of so many rows lacks those of the items that came since.
+    fn lacks(&self, found: Option<&usize>, rows: usize) -> bool {
+        let (from, to) = self.items;
+        from < to && rows == to && found == Some(&from)
+    }
+
     /// Maps the file and checks its header: size, names, ranks, ranges.
     ///
     /// # Errors
@@ -143,7 +169,7 @@ impl Weights {
         if entries.len() > MAX_TENSORS || declared != entries.len() {
             return Err(damaged("weights", format!("{declared} arrays"), "at most 64 with different names"));
         }
-        Ok(Self { path: path.to_path_buf(), map: Arc::new(map), entries })
+        Ok(Self { path: path.to_path_buf(), map: Arc::new(map), entries, items: (0, 0) })
     }
 
     /// An error about this file.
@@ -172,8 +198,12 @@ impl Weights {
 
     /// Takes a real matrix of the given shape; every number must be finite.
     pub fn matrix(&mut self, name: &str, rows: usize, columns: Option<usize>) -> Result<(Array<f32>, usize)> {
-        let (values, shape) = self.take::<f32>(name, Dtype::F32)?;
+        let (mut values, mut shape) = self.take::<f32>(name, Dtype::F32)?;
         let width = shape.get(1).copied().unwrap_or(1);
+        if self.lacks(shape.first(), rows) {
+            values = padded(&values, rows * width, 0.0);
+            shape[0] = rows;
+        }
         if shape.first() != Some(&rows) || columns.is_some_and(|columns| columns != width) {
             let expected = format!("[{rows}, {}]", columns.map_or("any".into(), |columns| columns.to_string()));
             return Err(self.damaged(name, format!("shape {shape:?}"), expected));
@@ -191,7 +221,10 @@ impl Weights {
 
     /// Takes row numbers, all below `below`.
     pub fn rows(&mut self, name: &str, len: usize, below: usize) -> Result<Array<u32>> {
-        let (values, shape) = self.take::<u32>(name, Dtype::U32)?;
+        let (mut values, mut shape) = self.take::<u32>(name, Dtype::U32)?;
+        if self.lacks(shape.first(), len) {
+            (values, shape) = (padded(&values, len, 0), vec![len]);
+        }
         if shape != [len] {
             return Err(self.damaged(name, format!("shape {shape:?}"), format!("[{len}]")));
         }
@@ -215,7 +248,11 @@ impl Weights {
 
     /// Takes the positions of a table of `rows` rows: `rows + 1`, ascending from 0. Returns them and the last.
     pub fn offsets(&mut self, name: &str, rows: usize) -> Result<(Array<u64>, usize)> {
-        let (values, shape) = self.take::<u64>(name, Dtype::U64)?;
+        let (mut values, mut shape) = self.take::<u64>(name, Dtype::U64)?;
+        if self.lacks(shape.first().map(|len| len.saturating_sub(1)).as_ref(), rows) {
+            let last = values.last().copied().unwrap_or(0);
+            (values, shape) = (padded(&values, rows + 1, last), vec![rows + 1]);
+        }
         if shape != [rows + 1] || values.first() != Some(&0) || !values.is_sorted() {
             return Err(self.damaged(name, format!("shape {shape:?}"), format!("{} ascending positions from 0", rows + 1)));
         }

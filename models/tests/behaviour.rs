@@ -1,12 +1,14 @@
 //! One suite for every algorithm, and the round trips of versions and registries.
 #![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
 
-use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, Orders, ReadReport};
+use aisle_data::{
+    Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, NONE, NewItem, Orders, ReadReport,
+};
 use aisle_models::{
     Again, Als, Bitmap, Blend, Boost, Bundle, Complements, Content, Controls, Ease, Eligible, Fit, ForAgain, ForCart, ForItem,
-    ForSession, ForUser, Found, History, Hyperparameters, ItemFilter, ItemKnn, LinearFilter, LocalRidge, Loss, LowPass, Measure,
-    ModelError, Personal, Pin, Popular, Recommend, Registry, Rule, RuleSet, Rung, Scaling, Scene, Segments, Training, TwoTower,
-    Upsell,
+    ForSession, ForUser, Found, History, Hyperparameters, ItemChange, ItemChanges, ItemFilter, ItemKnn, ItemNews, LinearFilter,
+    LocalRidge, Loss, LowPass, Measure, ModelError, Personal, Pin, Popular, Recommend, Registry, Rule, RuleSet, Rung, Scaling,
+    Scene, Segments, Training, TwoTower, Upsell,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -466,6 +468,83 @@ fn new_items_change_no_score_of_the_others() {
 
 fn bundle(personal: Personal) -> Bundle {
     Bundle::fit(&shop(), &DataConfig::default(), parameters(personal), &()).unwrap()
+}
+
+#[test]
+fn items_that_came_since_have_a_place_in_every_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    let (cup, hammer) = ("i9001", "i9002");
+    let of = |category: &str| NewItem {
+        title: Some("Newly come".into()),
+        category: Some(category.into()),
+        currency: Some("EUR".into()),
+        attributes: [("no such column".to_string(), "x".to_string())].into(),
+        ..NewItem::default()
+    };
+    let mut changes = ItemChanges::default();
+    changes.add(ItemNews {
+        items: [
+            (cup.to_string(), ItemChange { price: Some(1.45), available: None }),
+            (hammer.to_string(), ItemChange { price: None, available: Some(false) }),
+        ]
+        .into(),
+        new: [(cup.to_string(), of("Home > Cups")), (hammer.to_string(), of("Tools > Hammers")), ("i0003".into(), of("Lost"))]
+            .into(),
+    });
+    for personal in [
+        Personal::Als(als()),
+        Personal::LowPass(low_pass()),
+        Personal::LinearFilter(LinearFilter::default()),
+        Personal::ItemKnn(ItemKnn::default()),
+        Personal::LocalRidge(local_ridge()),
+        Personal::Ease(Ease::default()),
+        Personal::Blend(blend()),
+        Personal::TwoTower(two_tower()),
+        Personal::Popular(Popular::default()),
+    ] {
+        let name = personal.algorithm();
+        let version = registry.publish("shop", &mut bundle(personal)).unwrap();
+        let before = registry.verify("shop", &version).unwrap();
+        let after = registry.verify_with("shop", &version, &changes).unwrap();
+        after.shelve(&changes);
+        let row = |id: &str| after.items.get(id).unwrap();
+        assert_eq!((after.items.len(), row(cup), row(hammer)), (24, 22, 23), "{name}");
+        assert_eq!(after.catalog.category.get(3), Some("Home > Cups"), "{name}: what the version knows stands");
+        let by_content = !matches!(name, "two-tower" | "popular");
+        assert_eq!((after.is_trained(22), after.is_learned(cup), after.is_learned("i0003")), (by_content, false, true), "{name}");
+
+        let personal = |bundle: &Bundle, user: u32, exclude: Vec<u32>| {
+            let filter = ItemFilter { exclude, ..ItemFilter::default() };
+            let answer = bundle.for_user(&ForUser { user: Some(user), k: 24, filter, ..ForUser::default() });
+            answer.items.iter().map(|ranked| (ranked.item, ranked.score)).collect::<Vec<_>>()
+        };
+        for user in 0..40 {
+            // All that can be bought, and nothing that was learned has moved.
+            let all = personal(&after, user, vec![]);
+            assert!(all.iter().any(|found| found.0 == 22) && all.iter().all(|found| found.0 != 23), "{name}");
+            // Those without events share the room that new items have, and are placed anew.
+            // A blend weighs its members by the deviation of their scores over all items, theirs too.
+            let learned = |bundle: &Bundle| personal(bundle, user, vec![20, 21, 22]);
+            assert!(name == "blend" || learned(&after) == learned(&before), "{name}, user {user}");
+        }
+        // It can be asked about.
+        let about = |item: u32| ForItem { item, k: 24, ..ForItem::default() };
+        let better = after.upsell(&about(22));
+        assert!(!better.items.is_empty(), "{name}");
+        assert!(better.items.iter().all(|step| after.catalog.category.get(step.item) == Some("Home > Cups")), "{name}");
+        assert!(
+            after.upsell(&about(0)).items.iter().any(|step| step.item == 22),
+            "{name}: it is a better version of the cheapest cup"
+        );
+        assert_eq!(after.similar(&about(22)).items.len(), 21, "{name}");
+        let cart = ForCart { cart: vec![22, 5], user: Some(2), k: 24, ..ForCart::default() };
+        assert!(after.cross_sell(&cart).items.iter().all(|line| line.item > 9), "{name}: no cup, no saucer");
+        assert_eq!(after.for_session(&ForSession { clicks: vec![22], k: 5, ..ForSession::default() }).items.len(), 5, "{name}");
+        let ranked = after.rank(&ForUser { user: Some(2), k: 3, ..ForUser::default() }, &[22, 23, 0]);
+        assert_eq!(ranked.items.len(), 2, "{name}");
+        assert!(after.buy_again(&ForAgain { user: Some(2), k: 24, ..ForAgain::default() }).items.iter().all(|due| due.item < 20));
+    }
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn rules_follow_prices_and_are_kept_with_those_before() {
     assert_eq!(ask(&shop, 3, 29, Scene::default()).items.len(), 3);
     let mut changes = aisle_models::ItemChanges::default();
     let price = aisle_models::ItemChange { available: None, price: Some(2.5) };
-    changes.add([("i20".to_string(), price)].into());
+    changes.add(aisle_models::ItemNews { items: [("i20".to_string(), price)].into(), ..Default::default() });
     shop.shelve(&changes);
     assert!(rows(&ask(&shop, 3, 29, Scene::default())).contains(&20));
 

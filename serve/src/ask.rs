@@ -2,10 +2,10 @@
 
 use crate::error::ServeError;
 use crate::rule_service::controls;
-use aisle_models::{Bundle, Circumstances, ItemChange, ItemFilter, Scene};
+use aisle_data::NewItem;
+use aisle_models::{Bundle, Circumstances, ItemFilter, ItemNews, Scene};
 use aisle_proto::{Controls, Filter, HistoryItem, ItemUpdate, Money, RequestContext};
 use prost_types::Timestamp;
-use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Answers a request may ask for.
@@ -212,16 +212,13 @@ pub fn scene(bundle: &Bundle, setting: &Setting) -> Result<Scene, ServeError> {
     Ok(Scene { placement: setting.placement.to_string(), circumstances, controls, time: Some(now), viewer: viewer.to_string() })
 }
 
-/// Changes of items by id. `currency` tells the one that the catalogue has for an item.
-pub fn changes(
-    updates: Vec<ItemUpdate>,
-    currency: impl Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, ItemChange>, ServeError> {
+/// What a request says of items, by id. `currency` tells the one that the catalogue has for an item.
+pub fn news(updates: Vec<ItemUpdate>, currency: impl Fn(&str) -> Option<String>) -> Result<ItemNews, ServeError> {
     if updates.len() > MAX_UPDATES {
         let what = format!("{} entries: expected at most {MAX_UPDATES}, so send several", updates.len());
         return Err(ServeError::Invalid { field: "updates", what });
     }
-    let mut changes: BTreeMap<String, ItemChange> = BTreeMap::new();
+    let mut news = ItemNews::default();
     for update in updates {
         required("updates.item_id", &update.item_id)?;
         let price = price("updates.price", &update.price)?;
@@ -233,11 +230,39 @@ pub fn changes(
                 format!("{named} for item '{}': expected {known}, as in the catalogue; Aisle does not convert", update.item_id);
             return Err(ServeError::Invalid { field: "updates.price.currency_code", what });
         }
-        let change = changes.entry(update.item_id).or_default();
+        if let Some(item) = update.new_item {
+            news.new.insert(update.item_id.clone(), new_item(item, named)?);
+        }
+        let change = news.items.entry(update.item_id).or_default();
         change.available = update.available.or(change.available);
         change.price = price.or(change.price);
     }
-    Ok(changes)
+    Ok(news)
+}
+
+/// Longest text of a new item, and most attributes of one.
+const LONGEST_TEXT: usize = 1024;
+
+fn new_item(item: aisle_proto::NewItem, currency: Option<&str>) -> Result<NewItem, ServeError> {
+    let texts = [&item.title, &item.category, &item.brand]
+        .into_iter()
+        .chain(item.attributes.iter().flat_map(|(name, value)| [name, value]));
+    if let Some(long) = texts.into_iter().find(|text| text.len() > LONGEST_TEXT) {
+        let what = format!("{} bytes in '{long:.40}…': expected at most {LONGEST_TEXT}", long.len());
+        return Err(ServeError::Invalid { field: "updates.new_item", what });
+    }
+    if item.attributes.len() > MOST_ATTRIBUTES {
+        let what = format!("{} entries: expected at most {MOST_ATTRIBUTES}", item.attributes.len());
+        return Err(ServeError::Invalid { field: "updates.new_item.attributes", what });
+    }
+    let text = |text: &str| Some(aisle_data::tidy(text)).filter(|text| !text.is_empty());
+    Ok(NewItem {
+        title: text(&item.title),
+        category: text(&item.category),
+        brand: text(&item.brand),
+        currency: currency.map(str::to_string),
+        attributes: item.attributes.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect(),
+    })
 }
 
 /// After so many days what a version knows of a shopper's habits is too old to count on from.

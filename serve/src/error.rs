@@ -91,6 +91,14 @@ pub enum ServeError {
         /// MiB that the system can give.
         free: u64,
     },
+    /// More new items than a version takes in.
+    #[error("{found} items would be new to the versions in service: expected at most {most}; publish a version that knows them")]
+    TooManyNewItems {
+        /// With this request.
+        found: usize,
+        /// The limit.
+        most: usize,
+    },
     /// The registry or a version refused.
     #[error(transparent)]
     Model(#[from] ModelError),

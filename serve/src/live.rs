@@ -5,7 +5,7 @@ use crate::cards::Cards;
 use crate::error::ServeError;
 use crate::split::Split;
 use aisle_data::memory_available;
-use aisle_models::{Aliases, Bundle, ItemChange, ItemChanges, Registry, Rule, RuleSet};
+use aisle_models::{Aliases, Bundle, ItemChanges, ItemNews, Registry, Rule, RuleSet};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,8 @@ use tracing::{info, warn};
 
 /// A refused version is looked at again after so long: a disk may come back.
 const RETRY: Duration = Duration::from_secs(30);
+/// Items that came since a version was made, at most: beyond that a new version is due.
+const NEW_ITEMS: usize = 10_000;
 
 /// What requests see: one consistent set of versions.
 #[derive(Default)]
@@ -72,6 +74,8 @@ struct Ledger {
     /// Changes of prices and stock, and when their file was written.
     changes: Arc<ItemChanges>,
     changed_at: Option<SystemTime>,
+    /// The changes with whose new items a version could not be loaded.
+    turned_away: Option<u64>,
     /// The rules in force, those of the config and of the registry together, and when the registry's were written.
     rules: Arc<RuleSet>,
     ruled_at: Option<SystemTime>,
@@ -254,7 +258,7 @@ impl Live {
             let coming = || held(&self.ledger).coming.clone().filter(|coming| coming.name() == target.version);
             let known = known.or_else(coming);
             let bundle = match known {
-                Some(bundle) => Some(bundle),
+                Some(bundle) => Some(self.with_arrivals(&model, bundle)),
                 None => self.admit(&model, &target.version).ok(),
             };
             // A version that is refused leaves the alias where it was.
@@ -267,14 +271,20 @@ impl Live {
         if by_alias.is_empty() && !before.by_alias.is_empty() {
             return Err(ServeError::NotReady { why: "no alias is left in the registry".into(), alias: self.alias.clone() });
         }
-        if let Some(bundle) = held(&self.ledger).pinned.clone() {
-            loaded.entry(bundle.name().to_string()).or_insert(bundle);
+        let pinned = held(&self.ledger).pinned.clone();
+        if let Some(bundle) = pinned.filter(|bundle| !loaded.contains_key(bundle.name())) {
+            let bundle = self.with_arrivals(&model, bundle);
+            held(&self.ledger).pinned = Some(bundle.clone());
+            loaded.insert(bundle.name().to_string(), bundle);
         }
         let versions = |routes: &BTreeMap<String, Arc<Version>>| -> Vec<(String, String)> {
             routes.iter().map(|(alias, bundle)| (alias.clone(), bundle.name().to_string())).collect()
         };
         self.shelve(loaded.values());
-        let changed = versions(&before.by_alias) != versions(&by_alias) || before.by_version.keys().ne(loaded.keys());
+        let same = |name: &String| before.by_version.get(name).zip(loaded.get(name)).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+        let changed = versions(&before.by_alias) != versions(&by_alias)
+            || before.by_version.keys().ne(loaded.keys())
+            || !loaded.keys().all(same);
         if changed {
             for (alias, bundle) in &by_alias {
                 let old = before.by_alias.get(alias).map(|bundle| bundle.name());
@@ -288,8 +298,8 @@ impl Live {
                 }
             }
             let old = self.routes.swap(Arc::new(Routes { by_alias, by_version: loaded.clone() }));
-            let leaving =
-                old.by_version.iter().filter(|(version, _)| !loaded.contains_key(*version)).map(|(_, bundle)| bundle.clone());
+            let stays = |name: &String, version: &Arc<Version>| loaded.get(name).is_some_and(|new| Arc::ptr_eq(new, version));
+            let leaving = old.by_version.iter().filter(|(name, version)| !stays(name, version)).map(|(_, version)| version.clone());
             held(&self.ledger).retired.extend(leaving);
         }
         drop(before);
@@ -385,22 +395,29 @@ impl Live {
         }
     }
 
-    /// Changes prices and stock for every version, here before this returns. Returns ids that no version in service knows, and how many
-    /// items have a change that stands. Blocking.
+    /// Changes prices and stock for every version, here before this returns; new items come with the next look at the registry. Returns ids that
+    /// no version in service knows and that are not new, and how many items have a change that stands. Blocking.
     ///
     /// # Errors
-    /// If the registry cannot be written; nothing has then changed.
-    pub fn change_items(&self, new: BTreeMap<String, ItemChange>) -> Result<(Vec<String>, usize), ServeError> {
+    /// [`ServeError::TooManyNewItems`], or if the registry cannot be written; nothing has then changed.
+    pub fn change_items(&self, news: ItemNews) -> Result<(Vec<String>, usize), ServeError> {
         let model = self.model()?;
-        let ids: Vec<String> = new.keys().cloned().collect();
+        let ids: Vec<String> = news.items.keys().cloned().collect();
         let _shelving = held(&self.shelving);
-        let changes = self.registry.change_items(&model, new)?;
-        let standing = changes.items.len();
-        held(&self.ledger).changes = Arc::new(changes);
         let routes = self.routes.load();
-        self.shelve(routes.by_version.values());
         let known = |id: &String| routes.by_version.values().any(|version| version.bundle.items.get(id).is_some());
-        Ok((ids.into_iter().filter(|id| !known(id)).collect(), standing))
+        let standing = held(&self.ledger).changes.clone();
+        let arriving = standing.new.keys().chain(news.new.keys().filter(|id| !standing.new.contains_key(*id)));
+        let arriving = arriving.filter(|id| !routes.by_version.values().all(|version| version.bundle.is_learned(id))).count();
+        if arriving > NEW_ITEMS && !news.new.is_empty() {
+            return Err(ServeError::TooManyNewItems { found: arriving, most: NEW_ITEMS });
+        }
+        let changes = self.registry.change_items(&model, news)?;
+        let standing = changes.items.len();
+        let unknown = ids.into_iter().filter(|id| !known(id) && !changes.new.contains_key(id)).collect();
+        held(&self.ledger).changes = Arc::new(changes);
+        self.shelve(routes.by_version.values());
+        Ok((unknown, standing))
     }
 
     /// The currency that versions in service have for an item, if they have one.
@@ -457,9 +474,33 @@ impl Live {
         if let Some(free) = memory_available().filter(|&free| needed > free) {
             return Err(ServeError::NoMemory { version: version.into(), needed: needed >> 20, free: free >> 20 });
         }
-        let bundle = self.registry.verify(model, version)?;
+        let changes = held(&self.ledger).changes.clone();
+        let bundle = self.registry.verify_with(model, version, &changes)?;
         let cards = Cards::of(&bundle);
         Ok(Arc::new(Version { bundle, cards }))
+    }
+
+    /// A version with the items that came since it was loaded; itself if there are none, or if it cannot be loaded with them.
+    fn with_arrivals(&self, model: &str, version: Arc<Version>) -> Arc<Version> {
+        let changes = held(&self.ledger).changes.clone();
+        let missing = changes.new.keys().filter(|id| version.bundle.items.get(id).is_none()).count();
+        if missing == 0 || held(&self.ledger).turned_away.as_ref().is_some_and(|epoch| *epoch == changes.epoch) {
+            return version;
+        }
+        let began = Instant::now();
+        match self.load(model, version.name()) {
+            Ok(new) => {
+                let milliseconds = began.elapsed().as_millis() as u64;
+                info!(version = new.name(), items = missing, milliseconds, "new items have a place");
+                counter!("aisle_new_items_total").increment(missing as u64);
+                new
+            }
+            Err(error) => {
+                warn!(version = version.name(), %error, items = missing, "new items wait for other news; the version serves without them");
+                held(&self.ledger).turned_away = Some(changes.epoch);
+                version
+            }
+        }
     }
 
     fn refuse(&self, version: &str, error: &ServeError) {

@@ -142,8 +142,8 @@ impl ModelService for Models {
         // Not in the background: what is sold out should be so at once, however much there is to do.
         let work = move || {
             live.check_model(&model)?;
-            let changes = ask::changes(updates, |id| live.currency(id))?;
-            let (unknown_item_ids, changed) = live.change_items(changes)?;
+            let news = ask::news(updates, |id| live.currency(id))?;
+            let (unknown_item_ids, changed) = live.change_items(news)?;
             Ok(UpdateItemsResponse { unknown_item_ids, changed_items: changed as u64 })
         };
         let outcome: Result<Result<_, ServeError>, _> = tokio::task::spawn_blocking(work).await;

@@ -22,6 +22,7 @@ fn classify(error: &ServeError) -> (Code, &'static str, Option<Duration>) {
         ServeError::Overloaded { .. } => (Code::ResourceExhausted, "OVERLOADED", Some(Duration::from_millis(50))),
         ServeError::TooLate { .. } => (Code::ResourceExhausted, "DEADLINE_TOO_SHORT", Some(Duration::from_millis(50))),
         ServeError::DeadlineExceeded { .. } => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
+        ServeError::TooManyNewItems { .. } => (Code::FailedPrecondition, "TOO_MANY_NEW_ITEMS", None),
         ServeError::NoMemory { .. } => (Code::FailedPrecondition, "INSUFFICIENT_MEMORY", None),
         ServeError::NotServed { .. } => (Code::FailedPrecondition, "VERSION_NOT_SERVED", None),
         ServeError::Internal(_) => (Code::Internal, "INTERNAL", None),

@@ -8,9 +8,10 @@ use aisle_proto::model_service_client::ModelServiceClient;
 use aisle_proto::model_version::State;
 use aisle_proto::recommendation_service_client::RecommendationServiceClient;
 use aisle_proto::{
-    BuyAgainRequest, CrossSellRequest, Filter, HistoryItem, ItemUpdate, ListVersionsRequest, ModelSelector, Money, PageSlot,
-    RankItemsRequest, RecommendForSessionRequest, RecommendForUserRequest, RecommendPageRequest, RecommendResponse,
-    RollbackRequest, SetAliasRequest, SimilarItemsRequest, UpdateItemsRequest, UpsellRequest, model_selector::Target, page_slot,
+    BuyAgainRequest, CrossSellRequest, Filter, HistoryItem, ItemUpdate, ListVersionsRequest, ModelSelector, Money, NewItem,
+    PageSlot, RankItemsRequest, RecommendForSessionRequest, RecommendForUserRequest, RecommendPageRequest, RecommendResponse,
+    RollbackRequest, Rung, SetAliasRequest, SimilarItemsRequest, UpdateItemsRequest, UpsellRequest, model_selector::Target,
+    page_slot,
 };
 use aisle_serve::split::Split;
 use http_body_util::BodyExt;
@@ -524,6 +525,84 @@ async fn deadlines_are_honoured_and_told() {
     running.stop().await.unwrap();
 }
 
+/// New items are recommended by what is known of them within seconds, by versions that come later too, and after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_items_find_a_place_without_a_new_version() {
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), 1, Some("stable"));
+    let config = Config { poll: Duration::from_millis(50), ..Config::local(folder.path()) };
+    let running = Running::start(&config).await.unwrap();
+    let (mut ask, mut admin) = (client(&running).await, models(&running).await);
+    let question = RecommendForUserRequest { user_id: "14911".into(), page_size: 5, ..Default::default() };
+    let like = ask.recommend_for_user(question.clone()).await.unwrap().into_inner().items[0].clone();
+
+    // A twin of what the shopper likes best, at a price of its own, and one that is not in stock yet.
+    let twin = NewItem { title: like.title.clone(), category: like.category.clone(), ..Default::default() };
+    let price = Some(Money { currency_code: "GBP".into(), units: 7, nanos: 770_000_000 });
+    let updates = vec![
+        ItemUpdate { item_id: "twin".into(), price: price.clone(), new_item: Some(twin.clone()), ..Default::default() },
+        ItemUpdate { item_id: "later".into(), available: Some(false), new_item: Some(twin.clone()), ..Default::default() },
+        ItemUpdate { item_id: "nowhere".into(), available: Some(true), ..Default::default() },
+    ];
+    let told = admin.update_items(UpdateItemsRequest { updates, ..Default::default() }).await.unwrap().into_inner();
+    assert_eq!(told.unknown_item_ids, ["nowhere"]);
+    let rank = RankItemsRequest {
+        user_id: "14911".into(),
+        item_ids: ["twin", "later", &like.item_id].map(str::to_string).to_vec(),
+        ..Default::default()
+    };
+    async fn appears(ask: &mut RecommendationServiceClient<Channel>, rank: &RankItemsRequest) -> RecommendResponse {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let ranked = ask.rank_items(rank.clone()).await.unwrap().into_inner();
+            if ids(&ranked).contains(&"twin".to_string()) {
+                return ranked;
+            }
+            assert!(Instant::now() < until, "the new item never came");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let check = |ranked: &RecommendResponse| {
+        let found = ranked.items.iter().find(|item| item.item_id == "twin").unwrap();
+        assert_eq!((ranked.items.len(), &found.title, &found.category), (2, &like.title, &like.category));
+        assert_eq!(found.price, price);
+        assert_eq!(found.source(), Rung::Personal, "it has a place by its content");
+        assert!(found.score > 0.0);
+    };
+    check(&appears(&mut ask, &rank).await);
+    // It can be asked about like any other, and is not upsold from what costs more.
+    let similar = SimilarItemsRequest { item_id: "twin".into(), page_size: 3, ..Default::default() };
+    assert_eq!(ask.similar_items(similar).await.unwrap().into_inner().items.len(), 3);
+    let cart = CrossSellRequest { cart_item_ids: vec!["twin".into()], page_size: 3, ..Default::default() };
+    assert_eq!(ask.cross_sell(cart).await.unwrap().into_inner().items.len(), 3);
+
+    // A later version, and a server that starts later.
+    let path = folder.path().to_path_buf();
+    let second = tokio::task::spawn_blocking(move || publish(&path, 2, None)).await.unwrap();
+    admin.set_alias(SetAliasRequest { alias: "stable".into(), version: second.clone(), ..Default::default() }).await.unwrap();
+    let ranked = appears(&mut ask, &rank).await;
+    check(&ranked);
+    assert_eq!(ranked.serving.unwrap().model_version, second);
+    running.stop().await.unwrap();
+    let running = Running::start(&config).await.unwrap();
+    let (mut ask, mut admin) = (client(&running).await, models(&running).await);
+    check(&appears(&mut ask, &rank).await);
+
+    // Into stock at once; and more than a version takes in are refused whole.
+    let arrived = vec![ItemUpdate { item_id: "later".into(), available: Some(true), ..Default::default() }];
+    admin.update_items(UpdateItemsRequest { updates: arrived, ..Default::default() }).await.unwrap();
+    assert_eq!(ask.rank_items(rank.clone()).await.unwrap().into_inner().items.len(), 3);
+    let many = (0..9_999).map(|n| ItemUpdate { item_id: format!("n{n}"), new_item: Some(twin.clone()), ..Default::default() });
+    let refused = admin.update_items(UpdateItemsRequest { updates: many.collect(), ..Default::default() }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("10001 items would be new"), "{}", refused.message());
+    let long = NewItem { title: "x".repeat(2000), ..Default::default() };
+    let long = vec![ItemUpdate { item_id: "long".into(), new_item: Some(long), ..Default::default() }];
+    let refused = admin.update_items(UpdateItemsRequest { updates: long, ..Default::default() }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    running.stop().await.unwrap();
+}
+
 /// New prices and stock are seen by the next request, by every server of the registry, by versions that come later, and after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn new_prices_and_stock_are_seen_at_once_and_stay() {
@@ -539,9 +618,9 @@ async fn new_prices_and_stock_are_seen_at_once_and_stay() {
     // The first sells out, and the second costs nearly 1,000.
     let price = Some(Money { currency_code: "GBP".into(), units: 999, nanos: 500_000_000 });
     let updates = vec![
-        ItemUpdate { item_id: gone.clone(), available: Some(false), price: None },
-        ItemUpdate { item_id: dear.clone(), available: None, price: price.clone() },
-        ItemUpdate { item_id: "nowhere".into(), available: Some(false), price: None },
+        ItemUpdate { item_id: gone.clone(), available: Some(false), ..Default::default() },
+        ItemUpdate { item_id: dear.clone(), price: price.clone(), ..Default::default() },
+        ItemUpdate { item_id: "nowhere".into(), available: Some(false), ..Default::default() },
     ];
     let told = admin.update_items(UpdateItemsRequest { updates, ..Default::default() }).await.unwrap().into_inner();
     assert_eq!((told.unknown_item_ids, told.changed_items), (vec!["nowhere".to_string()], 3));
@@ -580,12 +659,12 @@ async fn new_prices_and_stock_are_seen_at_once_and_stay() {
     assert!(check(&mut ask, questions, expected).await, "it is lost on a restart");
 
     // Back in stock; and what is wrong is told.
-    let back = vec![ItemUpdate { item_id: gone.clone(), available: Some(true), price: None }];
+    let back = vec![ItemUpdate { item_id: gone.clone(), available: Some(true), ..Default::default() }];
     admin.update_items(UpdateItemsRequest { updates: back, ..Default::default() }).await.unwrap();
     let after = ask.recommend_for_user(question).await.unwrap().into_inner();
     assert_eq!(after.items[0].item_id, gone);
-    let euros =
-        vec![ItemUpdate { item_id: dear, available: None, price: Some(Money { currency_code: "EUR".into(), units: 1, nanos: 0 }) }];
+    let price = Some(Money { currency_code: "EUR".into(), units: 1, nanos: 0 });
+    let euros = vec![ItemUpdate { item_id: dear, price, ..Default::default() }];
     let refused = admin.update_items(UpdateItemsRequest { updates: euros, ..Default::default() }).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("expected GBP"), "{}", refused.message());

@@ -257,7 +257,7 @@ struct RunArgs {
     /// Threads; 0 = all cores. The result does not depend on it.
     #[arg(long, default_value_t = 0, env = "AISLE_THREADS")]
     threads: usize,
-    /// Where two-tower computes: cpu, cuda or cuda:1; everything else is fast enough on the cores.
+    /// Where two-tower is fitted and evaluate ranks with vectors: cpu, cuda or cuda:1; everything else is fast enough on the cores.
     #[arg(long, default_value = "cpu", env = "AISLE_DEVICE")]
     device: Device,
 }
@@ -467,8 +467,9 @@ pub fn run(cli: Cli) -> Result<()> {
             use_threads(threads)?;
             let registry = Registry::new(model.registry);
             let version = version.map_or_else(|| registry.resolve(&model.model, &alias), Ok)?;
-            let bundle = registry.verify(&model.model, &version)?;
-            bundle.shelve(&registry.item_changes(&model.model)?);
+            let changes = registry.item_changes(&model.model)?;
+            let bundle = registry.verify_with(&model.model, &version, &changes)?;
+            bundle.shelve(&changes);
             bundle.rule(&std::sync::Arc::new(registry.rules(&model.model)?));
             batch::run(&bundle, &ask)?;
         }

@@ -143,7 +143,11 @@ fn changes(bundle: &Bundle, log: &EventLog, (catalog, held): (&Catalog, &[bool])
             ItemChange { available: Some(catalog.available[item as usize]), price }
         }
     };
-    ItemChanges { epoch: before.epoch, items: bundle.items.iter().map(|id| (id.to_string(), change(id))).collect() }
+    ItemChanges {
+        epoch: before.epoch,
+        items: bundle.items.iter().map(|id| (id.to_string(), change(id))).collect(),
+        ..ItemChanges::default()
+    }
 }
 
 /// What one shopper did with one item, in order of time.

@@ -139,12 +139,13 @@ fn measure_personal(parts: &Parts, settings: &Settings, algorithms: &[Algorithm]
         let began = Instant::now();
         let chosen = settings.personal(algorithm).resolved(&training, &progress)?;
         let choosing = began.elapsed().as_secs_f64();
-        let (model, fit_seconds, epoch_seconds) = fit(&chosen, &training, &progress)?;
+        let (mut model, fit_seconds, epoch_seconds) = fit(&chosen, &training, &progress)?;
         // The same for all algorithms: by the taste that the first one sees.
         if rows.is_empty() && settings.source.contains_key("segments") {
             let found = settings.segments.fit(&training, model.as_ref(), &progress)?;
             slices.extend(slices::segments(&questions, &found));
         }
+        model.rank_on(settings.device)?;
         let began = Instant::now();
         let mut answers: Vec<Vec<Scored>> = Vec::with_capacity(questions.len());
         for block in questions.chunks(4096) {
