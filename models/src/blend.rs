@@ -5,6 +5,7 @@
 //! Weights are learned by coordinate ascent on NDCG over a part of the data that should resemble the future (`split`).
 
 use crate::content::Newcomers;
+use crate::device::Device;
 use crate::held_out::{CUT, HeldOut};
 use crate::index::{Eligible, Found};
 use crate::manifest::Personal;
@@ -303,6 +304,11 @@ impl Recommend for BlendModel {
 
     fn soften(&mut self, scale: f32) {
         self.members.iter_mut().for_each(|(_, member)| member.soften(scale));
+    }
+
+    /// True if a member has vectors.
+    fn rank_on(&mut self, device: Device) -> Result<bool> {
+        self.members.iter_mut().try_fold(false, |any, (_, member)| Ok(member.rank_on(device)? || any))
     }
 
     /// Of the first member that has vectors.

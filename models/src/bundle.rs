@@ -147,7 +147,7 @@ impl Bundle {
     ) -> Result<Self> {
         let &Training { log, interactions, orders, catalog, .. } = training;
         let mut personal = parameters.personal.fit(training, watch)?;
-        let cold_items = parameters.content.introduce(training, &data.log, personal.as_mut())?;
+        let cold = parameters.content.introduce(training, &data.log, personal.as_mut())?;
         let popular = parameters.popular.fit(training, &())?;
         let complements = parameters.cross_sell.fit(training, watch)?;
         let upsell = parameters.upsell.fit(training, watch)?;
@@ -163,7 +163,8 @@ impl Bundle {
             rows: interactions.users(),
             interactions: interactions.nnz(),
             orders: orders.len(),
-            cold_items,
+            cold_items: cold.items,
+            cold_scale: cold.scale,
             complement_pairs: complements.pairs(),
             suppressed_pairs: complements.suppressed,
         };
@@ -391,9 +392,11 @@ impl Bundle {
             }
         }
         let known = items.len();
-        for (id, item, price) in changes.unknown_to(&items.clone()) {
-            items.intern(id);
-            catalog.push(item, price);
+        for (id, item) in &changes.new {
+            if items.get(id).is_none() {
+                items.intern(id);
+                catalog.push(item, changes.items.get(id).and_then(|change| change.price));
+            }
         }
         let rows = items.len();
         let open = || Ok::<_, ModelError>(Weights::open(&folder.join(WEIGHTS))?.grow(known, rows));
@@ -483,9 +486,11 @@ impl Bundle {
             };
             let histories: Vec<History> =
                 (0..self.users.len() as u32).map(of).filter(|history| !history.items.is_empty()).collect();
-            newcomers.enter(&histories, items, self.personal.as_mut());
+            // A log without shoppers stores no histories: the scale of the fit stands.
+            newcomers.enter(&histories, (items, self.manifest.counts.cold_scale), self.personal.as_mut());
         }
         self.derive();
+        self.upsell.settle(first, &self.groups);
         Ok(())
     }
 

@@ -44,6 +44,15 @@ impl Default for Content {
     }
 }
 
+/// What became of items without events.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Introduced {
+    /// How many have a place by their content.
+    pub items: usize,
+    /// What their scores were multiplied by.
+    pub scale: f32,
+}
+
 impl Content {
     /// # Errors
     /// [`crate::ModelError::Hyperparameter`].
@@ -56,24 +65,26 @@ impl Content {
     }
 
     /// Gives new items a place in a fitted model: those that it did not learn about, and that `log`, from which the training data were
-    /// cleaned, does not know either or since a few days. Returns how many have one.
+    /// cleaned, does not know either or since a few days.
     ///
     /// # Errors
     /// As [`Content::validate`].
-    pub fn introduce(&self, training: &Training, log: &EventLog, model: &mut dyn Recommend) -> Result<usize> {
+    pub fn introduce(&self, training: &Training, log: &EventLog, model: &mut dyn Recommend) -> Result<Introduced> {
         self.validate()?;
         let by_item = &training.interactions.by_item;
         let old = old(log, self.days);
         let users = |item: u32| by_item.columns(item as usize).len();
-        let Some(newcomers) = Newcomers::of(self, training.catalog, &users, &|item| !old.contains(item)) else { return Ok(0) };
+        let Some(newcomers) = Newcomers::of(self, training.catalog, &users, &|item| !old.contains(item)) else {
+            return Ok(Introduced { items: 0, scale: 1.0 });
+        };
         let by_user = &training.interactions.by_user;
         let of = |user: usize| {
             let (items, values) = by_user.row(user);
             History { items, values, user: (!training.interactions.rows_are_orders).then_some(user as u32) }
         };
         let histories: Vec<History> = (0..by_user.rows()).map(of).filter(|history| !history.items.is_empty()).collect();
-        newcomers.enter(&histories, training.interactions.items(), model);
-        Ok(newcomers.items.iter().filter(|&&item| model.knows(item)).count())
+        let scale = newcomers.enter(&histories, (training.interactions.items(), 1.0), model);
+        Ok(Introduced { items: newcomers.items.iter().filter(|&&item| model.knows(item)).count(), scale })
     }
 }
 
@@ -304,13 +315,15 @@ impl<'a> Newcomers<'a> {
         Some(Self { items, known, weights, cosine, content, near: OnceLock::new() })
     }
 
-    /// Gives the items a place in a model of so many items, and scales them down as the answers to some histories ask for.
-    pub(crate) fn enter(&self, histories: &[History], items: usize, model: &mut dyn Recommend) {
+    /// Gives the items a place in a model of so many items, and scales them down as the answers to some histories ask for, but to `most` at
+    /// most. Returns the scale.
+    pub(crate) fn enter(&self, histories: &[History], (items, most): (usize, f32), model: &mut dyn Recommend) -> f32 {
         model.introduce(self);
-        let modesty = self.modesty(histories, items, model);
-        if modesty < 1.0 {
-            model.soften(modesty);
+        let scale = self.modesty(histories, items, model).min(most);
+        if scale < 1.0 {
+            model.soften(scale);
         }
+        scale
     }
 
     /// The items, ascending.

@@ -75,7 +75,7 @@ pub use bundle::Bundle;
 pub use buy_again::{BuyAgain, BuyAgainModel, Due};
 pub use complements::{Complements, ComplementsModel, Together};
 pub use condition::{Condition, ConditionError, Kind, Schema, Value};
-pub use content::{Content, ContentCosine, ContentFeatures, Newcomers};
+pub use content::{Content, ContentCosine, ContentFeatures, Introduced, Newcomers};
 pub use context::{Circumstances, Context, ContextModel, Dimension, InContext, Mark, marks, visitor_state, visitor_states};
 pub use cross_sell::CrossSellModel;
 pub use device::Device;

@@ -164,7 +164,7 @@ impl Hyperparameters {
 }
 
 /// How much there is of what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
     /// Shoppers with an id.
     pub users: usize,
@@ -179,6 +179,9 @@ pub struct Counts {
     /// Items without events that the personal model knows by their content.
     #[serde(default)]
     pub cold_items: usize,
+    /// What their scores are multiplied by.
+    #[serde(default)]
+    pub cold_scale: f32,
     /// Stored complement pairs, both directions.
     pub complement_pairs: usize,
     /// Pairs left out for want of distinct shoppers.

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 /// Items of which the device tells the largest score alone.
 const GROUP: usize = 16;
-/// Scores that the device holds at a time: 1 GiB.
-const SCORES: usize = 1 << 28;
+/// Scores of a block: with the sum of scores and filter, 1 GiB on the device.
+const SCORES: usize = 1 << 27;
 /// Queries of a block, at most.
 const BLOCK: usize = 1024;
 

@@ -37,19 +37,27 @@ pub struct ItemNews {
     pub items: BTreeMap<String, ItemChange>,
     /// New items, by id.
     pub new: BTreeMap<String, NewItem>,
+    /// Currencies of prices, by item id.
+    pub currencies: BTreeMap<String, String>,
+    /// Items that are new no more.
+    pub learned: Vec<String>,
 }
 
 impl ItemChanges {
-    /// The items that came and that are not among `known`, each with its price.
-    pub(crate) fn unknown_to<'a>(&'a self, known: &'a IdMap) -> impl Iterator<Item = (&'a str, &'a NewItem, Option<f32>)> {
-        let price = |id: &String| self.items.get(id).and_then(|change| change.price);
-        self.new.iter().filter(|(id, _)| known.get(id).is_none()).map(move |(id, item)| (id.as_str(), item, price(id)))
-    }
-
     /// Adds changes; a later one of the same item stands.
     pub fn add(&mut self, news: ItemNews) {
         self.epoch += 1;
-        self.new.extend(news.new);
+        news.learned.iter().for_each(|id| drop(self.new.remove(id)));
+        for (id, mut item) in news.new {
+            // A card without a price says nothing against the currency that stands.
+            item.currency = item.currency.or_else(|| self.new.get(&id).and_then(|known| known.currency.clone()));
+            self.new.insert(id, item);
+        }
+        for (id, currency) in news.currencies {
+            if let Some(item) = self.new.get_mut(&id) {
+                item.currency = Some(currency);
+            }
+        }
         for (id, new) in news.items {
             let change = self.items.entry(id).or_default();
             change.available = new.available.or(change.available);

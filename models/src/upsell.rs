@@ -7,7 +7,7 @@
 //! tell them, brand, sales, and the shopper's own price level, brands and pace. A stranger has weights of their own.
 
 use crate::bundle::Bundle;
-use crate::groups::ByGroup;
+use crate::groups::{ByGroup, Groups};
 use crate::habits::{Past, day};
 use crate::kernels::dot;
 use crate::logit::{Choices, softmax};
@@ -155,6 +155,23 @@ impl UpsellModel {
         tensors.push(Tensor::f32("upsell.usual", &[self.usual.len()], &self.usual));
         tensors.push(Tensor::f32("upsell.weights", &[self.weights.len()], &self.weights));
         tensors
+    }
+
+    /// Gives the items from `first` on the usual step of their category, or of all.
+    pub(crate) fn settle(&mut self, first: usize, groups: &Groups) {
+        let mut usual = self.usual.to_vec();
+        let mut sums: BTreeMap<u32, (f32, f32)> = BTreeMap::new();
+        for (item, &step) in (0..).zip(&usual[..first]) {
+            for code in [groups.path_of(item), NONE] {
+                let sum = sums.entry(code).or_default();
+                *sum = (sum.0 + step, sum.1 + 1.0);
+            }
+        }
+        for (item, step) in (0..).zip(&mut usual).skip(first) {
+            let found = sums.get(&groups.path_of(item)).or_else(|| sums.get(&NONE));
+            *step = found.map_or(0.0, |sum| sum.0 / sum.1);
+        }
+        self.usual = usual.into();
     }
 
     /// The band of prices, as multiples of the anchor's.

@@ -230,8 +230,11 @@ pub fn news(updates: Vec<ItemUpdate>, currency: impl Fn(&str) -> Option<String>)
                 format!("{named} for item '{}': expected {known}, as in the catalogue; Aisle does not convert", update.item_id);
             return Err(ServeError::Invalid { field: "updates.price.currency_code", what });
         }
+        if let Some(named) = named {
+            news.currencies.insert(update.item_id.clone(), named.to_string());
+        }
         if let Some(item) = update.new_item {
-            news.new.insert(update.item_id.clone(), new_item(item, named)?);
+            news.new.insert(update.item_id.clone(), new_item(item)?);
         }
         let change = news.items.entry(update.item_id).or_default();
         change.available = update.available.or(change.available);
@@ -243,7 +246,7 @@ pub fn news(updates: Vec<ItemUpdate>, currency: impl Fn(&str) -> Option<String>)
 /// Longest text of a new item, and most attributes of one.
 const LONGEST_TEXT: usize = 1024;
 
-fn new_item(item: aisle_proto::NewItem, currency: Option<&str>) -> Result<NewItem, ServeError> {
+fn new_item(item: aisle_proto::NewItem) -> Result<NewItem, ServeError> {
     let texts = [&item.title, &item.category, &item.brand]
         .into_iter()
         .chain(item.attributes.iter().flat_map(|(name, value)| [name, value]));
@@ -255,12 +258,12 @@ fn new_item(item: aisle_proto::NewItem, currency: Option<&str>) -> Result<NewIte
         let what = format!("{} entries: expected at most {MOST_ATTRIBUTES}", item.attributes.len());
         return Err(ServeError::Invalid { field: "updates.new_item.attributes", what });
     }
-    let text = |text: &str| Some(aisle_data::tidy(text)).filter(|text| !text.is_empty());
+    let text = |text: &str| Some(text.trim().to_string()).filter(|text| !text.is_empty());
     Ok(NewItem {
         title: text(&item.title),
-        category: text(&item.category),
+        category: Some(aisle_data::tidy(&item.category)).filter(|path| !path.is_empty()),
         brand: text(&item.brand),
-        currency: currency.map(str::to_string),
+        currency: None,
         attributes: item.attributes.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect(),
     })
 }

@@ -4,7 +4,7 @@
 use crate::cards::Cards;
 use crate::error::ServeError;
 use crate::split::Split;
-use aisle_data::memory_available;
+use aisle_data::{NewItem, memory_available};
 use aisle_models::{Aliases, Bundle, ItemChanges, ItemNews, Registry, Rule, RuleSet};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
@@ -17,6 +17,8 @@ use tracing::{info, warn};
 const RETRY: Duration = Duration::from_secs(30);
 /// Items that came since a version was made, at most: beyond that a new version is due.
 const NEW_ITEMS: usize = 10_000;
+/// A version that was just loaded takes in new items after so long: what trickles in comes together.
+const GATHERING: Duration = Duration::from_secs(5);
 
 /// What requests see: one consistent set of versions.
 #[derive(Default)]
@@ -31,6 +33,9 @@ pub struct Version {
     pub bundle: Bundle,
     /// What answers say of its items.
     pub cards: Cards,
+    /// The items that came since it was made.
+    arrivals: BTreeMap<String, NewItem>,
+    loaded: Instant,
 }
 
 impl Version {
@@ -74,8 +79,8 @@ struct Ledger {
     /// Changes of prices and stock, and when their file was written.
     changes: Arc<ItemChanges>,
     changed_at: Option<SystemTime>,
-    /// The changes with whose new items a version could not be loaded.
-    turned_away: Option<u64>,
+    /// Versions that could not be loaded with the items that came since, and when that was tried.
+    turned_away: BTreeMap<String, Instant>,
     /// The rules in force, those of the config and of the registry together, and when the registry's were written.
     rules: Arc<RuleSet>,
     ruled_at: Option<SystemTime>,
@@ -110,6 +115,12 @@ pub enum State {
     Ready,
     /// Refused, with the reason.
     Failed(String),
+}
+
+/// The items that came since a version was made.
+fn arrivals(bundle: &Bundle, changes: &ItemChanges) -> BTreeMap<String, NewItem> {
+    let new = changes.new.iter().filter(|(id, _)| !bundle.is_learned(id));
+    new.map(|(id, item)| (id.clone(), item.clone())).collect()
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -251,40 +262,57 @@ impl Live {
         self.look_at_rules(&model)?;
         self.look_at_new_versions(&model)?;
         let before = self.routes.load_full();
+        let (changes, coming, pinned) = {
+            let ledger = held(&self.ledger);
+            (ledger.changes.clone(), ledger.coming.clone(), ledger.pinned.clone())
+        };
+        // Each version once, whoever points at it. One that is refused leaves the alias where it was.
         let mut loaded: BTreeMap<String, Arc<Version>> = BTreeMap::new();
+        let mut refused: BTreeSet<&str> = BTreeSet::new();
         let mut by_alias = BTreeMap::new();
         for (alias, target) in &aliases.aliases {
-            let known = loaded.get(&target.version).or_else(|| before.by_version.get(&target.version)).cloned();
-            let coming = || held(&self.ledger).coming.clone().filter(|coming| coming.name() == target.version);
-            let known = known.or_else(coming);
-            let bundle = match known {
-                Some(bundle) => Some(self.with_arrivals(&model, bundle)),
-                None => self.admit(&model, &target.version).ok(),
-            };
-            // A version that is refused leaves the alias where it was.
-            if let Some(bundle) = bundle.or_else(|| before.by_alias.get(alias).cloned()) {
-                loaded.insert(bundle.name().to_string(), bundle.clone());
-                by_alias.insert(alias.clone(), bundle);
+            let fallback = before.by_alias.get(alias).map(|version| version.name());
+            for name in [Some(target.version.as_str()), fallback].into_iter().flatten() {
+                if !loaded.contains_key(name) && !refused.contains(name) {
+                    let beside = [&coming, &pinned].into_iter().flatten().find(|version| version.name() == name);
+                    let version = match before.by_version.get(name).or(beside) {
+                        Some(version) => Ok(self.with_arrivals(&model, version.clone(), &changes)),
+                        None => self.admit(&model, name),
+                    };
+                    match version {
+                        Ok(version) => drop(loaded.insert(name.to_string(), version)),
+                        Err(_) => drop(refused.insert(name)),
+                    }
+                }
+                if let Some(version) = loaded.get(name) {
+                    by_alias.insert(alias.clone(), version.clone());
+                    break;
+                }
             }
         }
+        // What only a refused target needed is not in service.
+        loaded.retain(|name, _| by_alias.values().any(|version| version.name() == name));
         // Losing the alias file must not empty the server.
         if by_alias.is_empty() && !before.by_alias.is_empty() {
             return Err(ServeError::NotReady { why: "no alias is left in the registry".into(), alias: self.alias.clone() });
         }
-        let pinned = held(&self.ledger).pinned.clone();
-        if let Some(bundle) = pinned.filter(|bundle| !loaded.contains_key(bundle.name())) {
-            let bundle = self.with_arrivals(&model, bundle);
-            held(&self.ledger).pinned = Some(bundle.clone());
-            loaded.insert(bundle.name().to_string(), bundle);
+        if let Some(asked) = pinned {
+            let version = match loaded.get(asked.name()) {
+                Some(version) => version.clone(),
+                None => self.with_arrivals(&model, asked.clone(), &changes),
+            };
+            loaded.insert(version.name().to_string(), version.clone());
+            let mut ledger = held(&self.ledger);
+            // Unless another was asked for meanwhile.
+            if ledger.pinned.as_ref().is_some_and(|pinned| Arc::ptr_eq(pinned, &asked)) {
+                ledger.pinned = Some(version);
+            }
         }
-        let versions = |routes: &BTreeMap<String, Arc<Version>>| -> Vec<(String, String)> {
-            routes.iter().map(|(alias, bundle)| (alias.clone(), bundle.name().to_string())).collect()
-        };
         self.shelve(loaded.values());
-        let same = |name: &String| before.by_version.get(name).zip(loaded.get(name)).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
-        let changed = versions(&before.by_alias) != versions(&by_alias)
-            || before.by_version.keys().ne(loaded.keys())
-            || !loaded.keys().all(same);
+        let same = |a: &BTreeMap<String, Arc<Version>>, b: &BTreeMap<String, Arc<Version>>| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1))
+        };
+        let changed = !same(&before.by_alias, &by_alias) || !same(&before.by_version, &loaded);
         if changed {
             for (alias, bundle) in &by_alias {
                 let old = before.by_alias.get(alias).map(|bundle| bundle.name());
@@ -400,28 +428,41 @@ impl Live {
     ///
     /// # Errors
     /// [`ServeError::TooManyNewItems`], or if the registry cannot be written; nothing has then changed.
-    pub fn change_items(&self, news: ItemNews) -> Result<(Vec<String>, usize), ServeError> {
+    pub fn change_items(&self, mut news: ItemNews) -> Result<(Vec<String>, usize), ServeError> {
         let model = self.model()?;
         let ids: Vec<String> = news.items.keys().cloned().collect();
         let _shelving = held(&self.shelving);
-        let routes = self.routes.load();
-        let known = |id: &String| routes.by_version.values().any(|version| version.bundle.items.get(id).is_some());
         let standing = held(&self.ledger).changes.clone();
-        let arriving = standing.new.keys().chain(news.new.keys().filter(|id| !standing.new.contains_key(*id)));
-        let arriving = arriving.filter(|id| !routes.by_version.values().all(|version| version.bundle.is_learned(id))).count();
-        if arriving > NEW_ITEMS && !news.new.is_empty() {
-            return Err(ServeError::TooManyNewItems { found: arriving, most: NEW_ITEMS });
+        let routes = self.routes.load_full();
+        let all_learned =
+            |id: &String| !routes.by_version.is_empty() && routes.by_version.values().all(|version| version.bundle.is_learned(id));
+        news.new.retain(|id, _| !all_learned(id));
+        let learned: Vec<String> = standing.new.keys().filter(|id| all_learned(id)).cloned().collect();
+        let known = standing.new.len() - learned.len();
+        // What all have learned is kept for a way back to an older version, as long as there is room.
+        if standing.new.len() + news.new.len() > NEW_ITEMS {
+            news.learned = learned;
+        }
+        let found = known + news.new.keys().filter(|id| !standing.new.contains_key(*id)).count();
+        if found > NEW_ITEMS && found > known {
+            return Err(ServeError::TooManyNewItems { found, most: NEW_ITEMS });
         }
         let changes = self.registry.change_items(&model, news)?;
-        let standing = changes.items.len();
+        let changed = changes.items.len();
+        let known = |id: &String| routes.by_version.values().any(|version| version.bundle.items.get(id).is_some());
         let unknown = ids.into_iter().filter(|id| !known(id) && !changes.new.contains_key(id)).collect();
         held(&self.ledger).changes = Arc::new(changes);
-        self.shelve(routes.by_version.values());
-        Ok((unknown, standing))
+        // Those in service now, whatever was swapped in meanwhile.
+        self.shelve(self.routes.load().by_version.values());
+        Ok((unknown, changed))
     }
 
-    /// The currency that versions in service have for an item, if they have one.
+    /// The currency that versions in service have for an item, or that it came with, if it has one.
     pub fn currency(&self, id: &str) -> Option<String> {
+        let came = held(&self.ledger).changes.new.get(id).and_then(|item| item.currency.clone());
+        if came.is_some() {
+            return came;
+        }
         let routes = self.routes.load();
         routes.by_version.values().rev().find_map(|version| {
             let item = version.bundle.items.get(id)?;
@@ -469,38 +510,56 @@ impl Live {
         admitted
     }
 
+    /// With the items that came since; without them if that fails.
     fn load(&self, model: &str, version: &str) -> Result<Arc<Version>, ServeError> {
+        let changes = held(&self.ledger).changes.clone();
+        match self.load_with(model, version, &changes) {
+            Err(error) if !changes.new.is_empty() => {
+                let loaded = self.load_with(model, version, &ItemChanges::default())?;
+                self.turn_away(version, &error);
+                Ok(loaded)
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn load_with(&self, model: &str, version: &str, changes: &ItemChanges) -> Result<Arc<Version>, ServeError> {
         let needed = self.registry.manifest(model, version)?.memory_bytes;
         if let Some(free) = memory_available().filter(|&free| needed > free) {
             return Err(ServeError::NoMemory { version: version.into(), needed: needed >> 20, free: free >> 20 });
         }
-        let changes = held(&self.ledger).changes.clone();
-        let bundle = self.registry.verify_with(model, version, &changes)?;
+        let bundle = self.registry.verify_with(model, version, changes)?;
         let cards = Cards::of(&bundle);
-        Ok(Arc::new(Version { bundle, cards }))
+        let arrivals = arrivals(&bundle, changes);
+        Ok(Arc::new(Version { bundle, cards, arrivals, loaded: Instant::now() }))
     }
 
     /// A version with the items that came since it was loaded; itself if there are none, or if it cannot be loaded with them.
-    fn with_arrivals(&self, model: &str, version: Arc<Version>) -> Arc<Version> {
-        let changes = held(&self.ledger).changes.clone();
-        let missing = changes.new.keys().filter(|id| version.bundle.items.get(id).is_none()).count();
-        if missing == 0 || held(&self.ledger).turned_away.as_ref().is_some_and(|epoch| *epoch == changes.epoch) {
+    fn with_arrivals(&self, model: &str, version: Arc<Version>, changes: &ItemChanges) -> Arc<Version> {
+        let name = version.name();
+        let early = held(&self.ledger).turned_away.get(name).is_some_and(|at| at.elapsed() < RETRY);
+        if early || version.loaded.elapsed() < GATHERING || arrivals(&version.bundle, changes) == version.arrivals {
             return version;
         }
         let began = Instant::now();
-        match self.load(model, version.name()) {
+        match self.load_with(model, name, changes) {
             Ok(new) => {
                 let milliseconds = began.elapsed().as_millis() as u64;
-                info!(version = new.name(), items = missing, milliseconds, "new items have a place");
-                counter!("aisle_new_items_total").increment(missing as u64);
+                info!(version = name, items = new.arrivals.len(), milliseconds, "new items have a place");
+                gauge!("aisle_new_items", "version" => name.to_string()).set(new.arrivals.len() as f64);
+                held(&self.ledger).turned_away.remove(name);
                 new
             }
             Err(error) => {
-                warn!(version = version.name(), %error, items = missing, "new items wait for other news; the version serves without them");
-                held(&self.ledger).turned_away = Some(changes.epoch);
+                self.turn_away(name, &error);
                 version
             }
         }
+    }
+
+    fn turn_away(&self, version: &str, error: &ServeError) {
+        warn!(version, %error, "new items cannot be taken in yet; the version serves without them");
+        held(&self.ledger).turned_away.insert(version.into(), Instant::now());
     }
 
     fn refuse(&self, version: &str, error: &ServeError) {

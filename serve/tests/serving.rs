@@ -570,7 +570,41 @@ async fn new_items_find_a_place_without_a_new_version() {
         assert!(found.score > 0.0);
     };
     check(&appears(&mut ask, &rank).await);
-    // It can be asked about like any other, and is not upsold from what costs more.
+    // A second alias of the same version, another new item, a correction, and one that sells out: both aliases see all of it.
+    let version = ask.rank_items(rank.clone()).await.unwrap().into_inner().serving.unwrap().model_version;
+    admin.set_alias(SetAliasRequest { alias: "canary".into(), version, ..Default::default() }).await.unwrap();
+    let right = NewItem { brand: "CORRECTED".into(), category: "Corrected > Path".into(), ..twin.clone() };
+    let updates = vec![
+        ItemUpdate { item_id: "third".into(), new_item: Some(twin.clone()), ..Default::default() },
+        ItemUpdate { item_id: "second".into(), new_item: Some(right.clone()), ..Default::default() },
+        ItemUpdate { item_id: "second".into(), new_item: Some(twin.clone()), ..Default::default() },
+    ];
+    admin.update_items(UpdateItemsRequest { updates, ..Default::default() }).await.unwrap();
+    for alias in ["canary", "stable"] {
+        let selector = ModelSelector { target: Some(Target::Alias(alias.into())) };
+        let item_ids = ["third", "second"].map(str::to_string).to_vec();
+        let third = RankItemsRequest { item_ids, selector: Some(selector), ..rank.clone() };
+        let until = Instant::now() + Duration::from_secs(20);
+        while ask.rank_items(third.clone()).await.unwrap().into_inner().items.len() < 2 {
+            assert!(Instant::now() < until, "{alias} never saw the third item");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let sold = |available: bool| ItemUpdate { item_id: "third".into(), available: Some(available), ..Default::default() };
+        let updates = |available: bool| UpdateItemsRequest { updates: vec![sold(available)], ..Default::default() };
+        admin.update_items(updates(false)).await.unwrap();
+        assert_eq!(ids(&ask.rank_items(third.clone()).await.unwrap().into_inner()), ["second"], "{alias} sells what is sold out");
+        admin.update_items(updates(true)).await.unwrap();
+    }
+    let updates = vec![ItemUpdate { item_id: "second".into(), new_item: Some(right), ..Default::default() }];
+    admin.update_items(UpdateItemsRequest { updates, ..Default::default() }).await.unwrap();
+    let second = RankItemsRequest { item_ids: vec!["second".into()], ..rank.clone() };
+    let until = Instant::now() + Duration::from_secs(20);
+    while ask.rank_items(second.clone()).await.unwrap().into_inner().items[0].category != "Corrected > Path" {
+        assert!(Instant::now() < until, "a correction is never seen");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    // It can be asked about like any other.
     let similar = SimilarItemsRequest { item_id: "twin".into(), page_size: 3, ..Default::default() };
     assert_eq!(ask.similar_items(similar).await.unwrap().into_inner().items.len(), 3);
     let cart = CrossSellRequest { cart_item_ids: vec!["twin".into()], page_size: 3, ..Default::default() };
@@ -592,7 +626,7 @@ async fn new_items_find_a_place_without_a_new_version() {
     let arrived = vec![ItemUpdate { item_id: "later".into(), available: Some(true), ..Default::default() }];
     admin.update_items(UpdateItemsRequest { updates: arrived, ..Default::default() }).await.unwrap();
     assert_eq!(ask.rank_items(rank.clone()).await.unwrap().into_inner().items.len(), 3);
-    let many = (0..9_999).map(|n| ItemUpdate { item_id: format!("n{n}"), new_item: Some(twin.clone()), ..Default::default() });
+    let many = (0..9_997).map(|n| ItemUpdate { item_id: format!("n{n}"), new_item: Some(twin.clone()), ..Default::default() });
     let refused = admin.update_items(UpdateItemsRequest { updates: many.collect(), ..Default::default() }).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("10001 items would be new"), "{}", refused.message());

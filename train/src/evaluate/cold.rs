@@ -135,7 +135,7 @@ pub fn cold(parts: &Parts, settings: &Settings, algorithms: &[Algorithm], k: usi
         let mut model = chosen.fit(&training, &progress)?;
         let alone = mean_ndcg(model.as_ref(), &known_asked, &known);
         let began_content = Instant::now();
-        let placed = settings.content.introduce(&training, &raw, model.as_mut())?;
+        let placed = settings.content.introduce(&training, &raw, model.as_mut())?.items;
         let content_seconds = began_content.elapsed().as_secs_f64();
         let fit_seconds = began.elapsed().as_secs_f64();
         progress.clear();
