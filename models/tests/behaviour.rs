@@ -491,6 +491,7 @@ fn items_that_came_since_have_a_place_in_every_model() {
         .into(),
         new: [(cup.to_string(), of("Home > Cups")), (hammer.to_string(), of("Tools > Hammers")), ("i0003".into(), of("Lost"))]
             .into(),
+        ..ItemNews::default()
     });
     for personal in [
         Personal::Als(als()),

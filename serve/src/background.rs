@@ -3,10 +3,16 @@
 use crate::error::ServeError;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tokio::sync::oneshot;
+use std::sync::Arc;
+use tokio::sync::{Mutex, oneshot};
 
 /// Threads of the lowest priority, as many as there are cores: what they share a core with gets 98 % of it.
-pub struct Background(ThreadPool);
+pub struct Background {
+    pool: ThreadPool,
+    /// One piece of work at a time: a thread that waits for the others' part of one would take up the next meanwhile, and wait for a lock that
+    /// it holds itself.
+    turn: Arc<Mutex<()>>,
+}
 
 impl Background {
     /// Starts the threads.
@@ -15,24 +21,27 @@ impl Background {
     /// If they cannot be started.
     pub fn new() -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = ThreadPoolBuilder::new().thread_name(|number| format!("load-{number}")).start_handler(|_| step_back()).build();
-        pool.map(Self)
+        pool.map(|pool| Self { pool, turn: Arc::default() })
     }
 
     /// Gives back the memory of versions that left: an allocator keeps what its threads freed, for they might want it again.
     pub fn tidy(&self) {
         // SAFETY: the function has no conditions; it works on the calling thread's heap and on memory that no thread uses.
-        self.0.spawn_broadcast(|_| unsafe { libmimalloc_sys::mi_collect(true) });
+        self.pool.spawn_broadcast(|_| unsafe { libmimalloc_sys::mi_collect(true) });
     }
 
-    /// Does something, and what it does in parallel too.
+    /// Does something, and what it does in parallel too, after what was asked for before.
     ///
     /// # Errors
     /// [`ServeError::Internal`] if it panics.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
         let (send, done) = oneshot::channel();
-        self.0.spawn(move || {
-            let _ = send
-                .send(catch_unwind(AssertUnwindSafe(work)).map_err(|_| ServeError::Internal("a background task failed".into())));
+        // Who gave up waiting does not end the work: the turn ends with it.
+        let turn = self.turn.clone().lock_owned().await;
+        self.pool.spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            drop(turn);
+            let _ = send.send(outcome.map_err(|_| ServeError::Internal("a background task failed".into())));
         });
         done.await.unwrap_or_else(|_| Err(ServeError::Internal("a background task was lost".into())))
     }
@@ -49,3 +58,37 @@ fn step_back() {
 
 #[cfg(not(target_os = "linux"))]
 fn step_back() {}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
+
+    use super::*;
+    use rayon::prelude::*;
+    use std::time::Duration;
+
+    /// Work that holds a lock while its parts run must not meet other work that wants it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_that_waits_for_its_parts_takes_up_no_other() {
+        let background = Arc::new(Background::new().unwrap());
+        let lock = Arc::new(std::sync::Mutex::new(0));
+        let work = |_| {
+            let (background, lock) = (background.clone(), lock.clone());
+            tokio::spawn(async move {
+                let held = move || {
+                    let mut held = lock.lock().unwrap();
+                    *held += (0..64).into_par_iter().map(|_| std::thread::sleep(Duration::from_micros(200))).count();
+                };
+                background.run(held).await
+            })
+        };
+        let all: Vec<_> = (0..20).map(work).collect();
+        let finished = async {
+            for one in all {
+                one.await.unwrap().unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), finished).await.unwrap();
+        assert_eq!(*lock.lock().unwrap(), 20 * 64);
+    }
+}

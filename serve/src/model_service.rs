@@ -35,6 +35,16 @@ impl Models {
         Ok(self.background.run(move || work(&live)).await??)
     }
 
+    /// What does not wait for versions that are being loaded.
+    async fn at_once<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Live) -> Result<T, ServeError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let live = self.live.clone();
+        let outcome: Result<Result<_, ServeError>, _> = tokio::task::spawn_blocking(move || work(&live)).await;
+        Ok(outcome.map_err(|error| ServeError::Internal(error.to_string()))??)
+    }
+
     /// Moves an alias of the served model and returns where it points then.
     async fn move_alias(
         &self,
@@ -109,7 +119,7 @@ fn list(live: &Live, asked: &str) -> Result<ListVersionsResponse, ServeError> {
 impl ModelService for Models {
     async fn list_versions(&self, request: Request<ListVersionsRequest>) -> Result<Response<ListVersionsResponse>, Status> {
         let asked = request.into_inner().model;
-        Ok(Response::new(self.aside(move |live| list(live, &asked)).await?))
+        Ok(Response::new(self.at_once(move |live| list(live, &asked)).await?))
     }
 
     async fn load_version(&self, request: Request<LoadVersionRequest>) -> Result<Response<ModelVersion>, Status> {
@@ -138,15 +148,13 @@ impl ModelService for Models {
 
     async fn update_items(&self, request: Request<UpdateItemsRequest>) -> Result<Response<UpdateItemsResponse>, Status> {
         let UpdateItemsRequest { model, updates } = request.into_inner();
-        let live = self.live.clone();
-        // Not in the background: what is sold out should be so at once, however much there is to do.
-        let work = move || {
+        // What is sold out should be so at once, however much there is to do.
+        let work = move |live: &Live| {
             live.check_model(&model)?;
             let news = ask::news(updates, |id| live.currency(id))?;
             let (unknown_item_ids, changed) = live.change_items(news)?;
             Ok(UpdateItemsResponse { unknown_item_ids, changed_items: changed as u64 })
         };
-        let outcome: Result<Result<_, ServeError>, _> = tokio::task::spawn_blocking(work).await;
-        Ok(Response::new(outcome.map_err(|error| ServeError::Internal(error.to_string()))??))
+        Ok(Response::new(self.at_once(work).await?))
     }
 }
