@@ -293,7 +293,7 @@ impl Against<'_> {
         substitute_all(self.simd, size, matrix, (table, width));
         let (mut own, mut best) = (items.to_vec(), vec![NONE; width]);
         own.resize(width, NONE);
-        largest(self.simd, self.factors, history.items, confidences, &table[..depth * width], (&own, &mut best));
+        largest(self.simd, self.factors, (history.items, confidences), &table[..depth * width], (&own, &mut best));
         best.into_iter().take(items.len()).map(|source| (source != NONE).then_some(source)).collect()
     }
 }

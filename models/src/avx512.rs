@@ -290,7 +290,7 @@ pub(crate) fn substitute_all(size: usize, matrix: &[f32], b: &mut [f32], width: 
 /// See `kernels::largest`: eight rows at a time with sixteen columns.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(crate) fn largest(rows: &[f32], which: &[u32], weights: &[f32], table: &[f32], (own, best): (&[u32], &mut [u32])) {
+pub(crate) fn largest(rows: &[f32], (which, weights): (&[u32], &[f32]), table: &[f32], (own, best): (&[u32], &mut [u32])) {
     const TOGETHER: usize = 8;
     let width = own.len();
     let depth = table.len() / width.max(1);

@@ -231,8 +231,7 @@ fn substitute_all_body<const FMA: bool, const WIDE: bool>(size: usize, matrix: &
 #[inline(always)]
 fn largest_body<const FMA: bool, const WIDE: bool>(
     rows: &[f32],
-    which: &[u32],
-    weights: &[f32],
+    (which, weights): (&[u32], &[f32]),
     table: &[f32],
     (own, best): (&[u32], &mut [u32]),
 ) {
@@ -240,7 +239,7 @@ fn largest_body<const FMA: bool, const WIDE: bool>(
     #[cfg(target_arch = "x86_64")]
     if WIDE {
         // SAFETY: `WIDE` is true in the AVX-512 twin of the dispatch alone.
-        return unsafe { avx512::largest(rows, which, weights, table, (own, best)) };
+        return unsafe { avx512::largest(rows, (which, weights), table, (own, best)) };
     }
     let depth = table.len() / width.max(1);
     let (mut most, mut parts) = (vec![0f32; width], vec![0f32; width]);
@@ -371,7 +370,8 @@ fn ln_body<const FMA: bool, const WIDE: bool>(values: &mut [f32]) {
         let square = over * over;
         let series = TERMS.iter().skip(1).fold(TERMS[0], |sum, &term| madd::<FMA>(sum, over, term));
         let small = madd::<FMA>(-0.5, square, madd::<FMA>(exponent, -2.121_944_4e-4, series * over * square));
-        *value = madd::<FMA>(exponent, 0.693_359_375, over + small);
+        // ln 2 in two parts, so that e · ln 2 loses nothing.
+        *value = madd::<FMA>(exponent, 355.0 / 512.0, over + small);
     }
 }
 
@@ -480,10 +480,10 @@ dispatch! {
     substitute_all, substitute_all_body, (size: usize, matrix: &[f32], b: (&mut [f32], usize))
 }
 dispatch! {
-    /// For each column of `table` (as many rows as a row of `rows` is long, a multiple of 16 columns) the row of `which` with the largest
+    /// For each column of `table` (as many rows as a row of `rows` is long, a multiple of 16 columns) the row of `weighed` with the largest
     /// weight · inner product above zero, the first of equals, into the second list of `found`. The first names a row that does not count
     /// for the column. What no row exceeds stays as it was.
-    largest, largest_body, (rows: &[f32], which: &[u32], weights: &[f32], table: &[f32], found: (&[u32], &mut [u32]))
+    largest, largest_body, (rows: &[f32], weighed: (&[u32], &[f32]), table: &[f32], found: (&[u32], &mut [u32]))
 }
 dispatch! {
     /// The inner product of each row of `rows` with `vector`.
@@ -654,7 +654,7 @@ mod tests {
         for simd in levels() {
             for count in [0, 1, 2, 7, count] {
                 let mut found = vec![u32::MAX; width];
-                largest(simd, &rows, &which[..count], &weights[..count], &table, (&own, &mut found));
+                largest(simd, &rows, (&which[..count], &weights[..count]), &table, (&own, &mut found));
                 for column in 0..width {
                     let part = |at: usize| {
                         let row = &rows[which[at] as usize * depth..][..depth];

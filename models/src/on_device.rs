@@ -59,7 +59,7 @@ impl OnDevice {
     }
 
     /// The best among the groups whose peak allows it.
-    fn best(&self, peaks: &[f32], query: &[f32], k: usize, eligible: Eligible, found: &mut Found) {
+    fn best(&self, (peaks, query): (&[f32], &[f32]), k: usize, eligible: Eligible, found: &mut Found) {
         // So many groups reach this, each by another item: with those that are left out, at least k items do.
         let open: Vec<f32> = peaks.iter().copied().filter(|peak| peak.is_finite()).collect();
         let least = reached_by(simd(), &open, k + eligible.except.len());
@@ -104,7 +104,7 @@ impl Index for OnDevice {
                     answers.par_extend(queries.par_iter().zip(eligible).zip(peaks.par_chunks(self.places / GROUP)).map_init(
                         Found::default,
                         |found, ((query, &eligible), peaks)| {
-                            self.best(peaks, query, k, eligible, found);
+                            self.best((peaks, query), k, eligible, found);
                             found.items.clone()
                         },
                     ))

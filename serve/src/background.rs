@@ -61,8 +61,6 @@ fn step_back() {}
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
-
     use super::*;
     use rayon::prelude::*;
     use std::time::Duration;
