@@ -180,12 +180,16 @@ pub struct Counts {
     #[serde(default)]
     pub cold_items: usize,
     /// What their scores are multiplied by.
-    #[serde(default)]
+    #[serde(default = "unscaled")]
     pub cold_scale: f32,
     /// Stored complement pairs, both directions.
     pub complement_pairs: usize,
     /// Pairs left out for want of distinct shoppers.
     pub suppressed_pairs: u64,
+}
+
+fn unscaled() -> f32 {
+    1.0
 }
 
 /// What the version was learned from.

@@ -290,8 +290,6 @@ impl Live {
                 }
             }
         }
-        // What only a refused target needed is not in service.
-        loaded.retain(|name, _| by_alias.values().any(|version| version.name() == name));
         // Losing the alias file must not empty the server.
         if by_alias.is_empty() && !before.by_alias.is_empty() {
             return Err(ServeError::NotReady { why: "no alias is left in the registry".into(), alias: self.alias.clone() });
