@@ -1,6 +1,7 @@
 //! The calls that are measured, and questions for them.
 
-use aisle_models::{Bundle, Registry};
+use aisle_benches::Draw;
+use aisle_models::Registry;
 use aisle_proto::{CrossSellRequest, Filter, Money, RecommendForUserRequest, SimilarItemsRequest, UpsellRequest};
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -65,11 +66,6 @@ pub const K: u32 = 20;
 /// Encoded questions of each call.
 pub struct Questions(Vec<Vec<Bytes>>);
 
-/// Steps through rows without an order.
-fn spread(at: usize, rows: usize) -> u32 {
-    ((at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) % rows.max(1) as u64) as u32
-}
-
 impl Questions {
     /// Draws shoppers of the newest version, and items as they were sold: what sells is looked at. Answers leave out what was bought, what is
     /// dear, and one department.
@@ -78,30 +74,17 @@ impl Questions {
         let versions = registry.version_names(model)?;
         let newest = versions.last().with_context(|| format!("the model {model} has no version"))?;
         let bundle = registry.load(model, newest)?;
-        let departments: Vec<String> = {
-            let paths = (0..bundle.items.len() as u32).filter_map(|item| bundle.catalog.category.get(item));
-            let mut names: Vec<String> = paths.map(|path| aisle_data::cut(path, 1).to_string()).collect();
-            names.sort_unstable();
-            names.dedup();
-            names
-        };
-        let mut prices: Vec<(f32, u32)> =
-            (0..).zip(&bundle.catalog.price).filter(|(_, price)| price.is_finite()).map(|(item, &price)| (price, item)).collect();
-        prices.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let dear =
-            prices.get(prices.len() * 9 / 10).map(|&(price, item)| Money::from_price(price, bundle.catalog.currency.get(item)));
+        let draw = Draw::new(&bundle);
+        let dear = draw.dear().map(|(price, item)| Money::from_price(price, bundle.catalog.currency.get(item)));
         let filter = |at: usize| Filter {
-            exclude_categories: departments.get(at % departments.len().max(1)).cloned().into_iter().collect(),
+            exclude_categories: draw.department(at).map(str::to_string).into_iter().collect(),
             max_price: dear.clone(),
             ..Filter::default()
         };
-        let sold: Vec<u32> = (0..bundle.users.len() as u32).flat_map(|user| bundle.history(user).0).copied().collect();
-        let item = |at: usize| bundle.items.id(sold[spread(at, sold.len()) as usize]).to_string();
-        let user = |at: usize| bundle.users.id(spread(at, bundle.users.len())).to_string();
-        let cart = |bundle: &Bundle, at: usize| {
-            let (history, _) = bundle.history(spread(at, bundle.users.len()));
-            history.iter().take(3).map(|&item| bundle.items.id(item).to_string()).collect::<Vec<_>>()
-        };
+        let id = |item: u32| bundle.items.id(item).to_string();
+        let item = |at: usize| id(draw.item(at));
+        let user = |at: usize| bundle.users.id(draw.user(at)).to_string();
+        let cart = |at: usize| draw.cart(at).into_iter().map(id).collect::<Vec<_>>();
         let all = |encode: &dyn Fn(usize) -> Vec<u8>| (0..QUESTIONS).map(|at| Bytes::from(encode(at))).collect::<Vec<_>>();
         Ok(Self(vec![
             vec![Bytes::new()],
@@ -117,7 +100,7 @@ impl Questions {
                 .encode_to_vec()
             }),
             all(&|at| {
-                CrossSellRequest { cart_item_ids: cart(&bundle, at), page_size: K, filter: Some(filter(at)), ..Default::default() }
+                CrossSellRequest { cart_item_ids: cart(at), page_size: K, filter: Some(filter(at)), ..Default::default() }
                     .encode_to_vec()
             }),
             all(&|at| UpsellRequest { item_id: item(at), page_size: K, ..Default::default() }.encode_to_vec()),

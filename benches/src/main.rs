@@ -151,9 +151,7 @@ async fn steady(driver: &Driver, server: Option<Process>, only: &[String], time:
         if call == Call::Empty {
             continue;
         }
-        if capacity == 0.0 {
-            anyhow::bail!("{} was not answered once: see the first failure above, and the server's log", call.name());
-        }
+        answered(capacity, call.name())?;
         // In turns, so that a noisy minute of the machine meets both; and the middle one of the ratios counts.
         let mut times = Vec::new();
         for _ in 0..ROUNDS {
@@ -180,13 +178,19 @@ async fn steady(driver: &Driver, server: Option<Process>, only: &[String], time:
 }
 
 /// What the server answers a second when pressed with a mix of calls.
+/// An error where nothing came back.
+fn answered(rate: f64, calls: &str) -> Result<()> {
+    if rate == 0.0 {
+        bail!("the server answered none of {calls}: does it serve this model? Its log says why not");
+    }
+    Ok(())
+}
+
 async fn capacity(driver: &Driver, calls: &[Call]) -> Result<f64> {
     driver.press(calls, Duration::from_secs(2)).await?;
     let capacity = driver.press(calls, Duration::from_secs(5)).await?.per_second(Outcome::Answered);
     let names: Vec<&str> = calls.iter().map(|call| call.name()).collect();
-    if capacity == 0.0 {
-        bail!("the server answered none of {}: does it serve this model? Its log says why not", names.join(", "));
-    }
+    answered(capacity, &names.join(", "))?;
     println!("Capacity for {}: {capacity:.0} a second.\n", names.join(", "));
     Ok(capacity)
 }

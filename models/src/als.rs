@@ -273,12 +273,12 @@ impl Against<'_> {
             // C (Y A⁻¹ y_j) = K⁻¹ Y D⁻¹ y_j with K the system of the dual.
             let size = count.next_multiple_of(LANES);
             table.resize(size * width, 0.0);
-            let mut parts = vec![0f32; size];
+            let dimensions: Vec<u32> = (0..depth as u32).collect();
+            let (mut scaled, mut parts) = (vec![0f32; depth], vec![0f32; size]);
             for (at, &item) in items.iter().enumerate() {
+                scaled.iter_mut().zip(row(item)).zip(scales.iter()).for_each(|((scaled, value), scale)| *scaled = value * scale);
                 parts.fill(0.0);
-                for ((&value, scale), column) in row(item).iter().zip(scales.iter()).zip(columns.chunks_exact(size)) {
-                    parts.iter_mut().zip(column).for_each(|(part, cell)| *part += value * scale * cell);
-                }
+                add_rows(self.simd, columns, &dimensions, &scaled, &mut parts);
                 table.iter_mut().skip(at).step_by(width).zip(&parts).for_each(|(cell, part)| *cell = *part);
             }
             substitute_all(self.simd, size, matrix, (table, width));
@@ -431,11 +431,6 @@ impl AlsModel {
     /// The vectors of the items.
     pub(crate) fn item_vectors(&self) -> &Vectors {
         &self.vectors
-    }
-
-    /// The vectors of the items and their dimension.
-    pub(crate) fn item_factors(&self) -> (&[f32], usize) {
-        (self.vectors.values(), self.als.factors)
     }
 
     /// The vectors of the items alone.

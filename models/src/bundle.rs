@@ -51,6 +51,12 @@ impl UserRows {
         let at = |row: usize| self.offsets.get(row).map_or(self.items.len(), |&position| position as usize);
         at(user as usize)..at(user as usize + 1)
     }
+
+    /// A user's items, and what `values` has for each.
+    fn with<'a>(&'a self, values: &'a [f32], user: u32) -> (&'a [u32], &'a [f32]) {
+        let range = self.range(user);
+        (&self.items[range.clone()], &values[range])
+    }
 }
 
 /// A version in memory.
@@ -252,12 +258,17 @@ impl Bundle {
     fn derive(&mut self) {
         let items = self.items.len();
         self.touched = Bitmap::of(items, |item| self.item_users[item as usize] > 0);
-        self.trained = Bitmap::of(items, |item| self.item_users[item as usize] > 0 || self.personal.knows(item));
         self.facets = Facets::of(&self.catalog, items);
         self.groups = Groups::of(&self.catalog, self.category_levels());
         self.measures = Measures::of(&self.catalog);
         self.cross_sell.describe(&self.popular);
         self.middle_prices = middle_prices(&self.catalog, &self.groups);
+        self.open_up();
+    }
+
+    /// What follows from which items the personal model knows, and which can be bought.
+    fn open_up(&mut self) {
+        self.trained = Bitmap::of(self.items.len(), |item| self.touched.contains(item) || self.personal.knows(item));
         self.shelve(&ItemChanges::default());
     }
 
@@ -481,15 +492,15 @@ impl Bundle {
         if let Some(newcomers) = Newcomers::of(&content, &self.catalog, &|item| users[item as usize] as usize, &fresh) {
             let (rows, values) = (&self.history, &self.history_values);
             let of = |user: u32| {
-                let range = rows.range(user);
-                History { items: &rows.items[range.clone()], values: &values[range], user: Some(user) }
+                let (items, values) = rows.with(values, user);
+                History { items, values, user: Some(user) }
             };
             let histories: Vec<History> =
                 (0..self.users.len() as u32).map(of).filter(|history| !history.items.is_empty()).collect();
             // A log without shoppers stores no histories: the scale of the fit stands.
             newcomers.enter(&histories, (items, self.manifest.counts.cold_scale), self.personal.as_mut());
         }
-        self.derive();
+        self.open_up();
         self.upsell.settle(first, &self.groups);
         Ok(())
     }
@@ -740,8 +751,7 @@ impl Bundle {
 
     /// Items and confidence of a user's history.
     pub fn history(&self, user: u32) -> (&[u32], &[f32]) {
-        let range = self.history.range(user);
-        (&self.history.items[range.clone()], &self.history_values[range])
+        self.history.with(&self.history_values, user)
     }
 
     /// Items that a user bought, ascending.

@@ -6,9 +6,8 @@
 
 use crate::Result;
 use crate::bundle::Bundle;
-use crate::cross_sell::since;
 use crate::groups::ByGroup;
-use crate::habits::{Habit, Past, day};
+use crate::habits::{Habit, LOGS, Past, RHYTHM, day};
 use crate::kernels::{dot, ln, simd};
 use crate::logit::Choices;
 use crate::recommend::hyperparameter;
@@ -40,6 +39,8 @@ impl BuyAgain {
 
 /// Features of an item that a shopper had.
 const FEATURES: usize = 18;
+/// The place of how overdue it is among them.
+const DUE: usize = 6;
 /// Items of shoppers that weights are learned from, at most.
 const EXAMPLES: usize = 100_000;
 const RIDGE: f64 = 3.0;
@@ -119,33 +120,20 @@ impl Bundle {
     fn reorders(&self, past: &Past) -> Vec<Reorder> {
         let groups = self.groups();
         let by_group = ByGroup::of(past, groups);
-        let ln_orders = (past.orders.max(1) as f32).ln();
+        let ln_orders = past.ln_orders();
         // All logarithms at once.
-        let numbers = |habit: &Habit| {
-            let times = habit.orders as f32;
-            let [short, middle, long] = habit.faded.map(|faded| 1.0 + 3.0 * faded);
-            [times, 1.0 + times, short, middle, long, since(past.now, habit.last), habit.gap().unwrap_or(1.0)]
-        };
-        let mut logs: Vec<_> = past.habits.iter().map(numbers).collect();
+        let mut logs: Vec<[f32; LOGS]> = past.habits.iter().map(|habit| habit.numbers(past.now)).collect();
         ln(simd(), logs.as_flattened_mut());
-        let reorder = |(habit, [times, often, short, middle, long, elapsed, own_gap]): (&Habit, [f32; 7])| {
+        let reorder = |(habit, logs): (&Habit, [f32; LOGS])| {
             let described = self.cross_sell_model().described(habit.item);
             // The shopper's own days between purchases, drawn to those of all by as much as two purchases.
             let gaps = (habit.orders - 1) as f32;
-            let gap = (gaps * own_gap + described.gap) / (gaps + 1.0);
-            let due = elapsed - gap;
+            let gap = (gaps * logs[LOGS - 1] + described.gap) / (gaps + 1.0);
+            let rhythm = Habit::rhythm(logs, ln_orders, gap);
             let [path, category, ..] = by_group.get(groups, habit.item);
-            let features = [
-                1.0,
-                often,
-                times - ln_orders,
-                short,
-                middle,
-                long,
-                due,
-                due * due,
-                elapsed,
-                gap,
+            let mut features = [0f32; FEATURES];
+            features[..RHYTHM].copy_from_slice(&rhythm);
+            features[RHYTHM..].copy_from_slice(&[
                 if habit.orders > 1 { 1.0 } else { 0.0 },
                 described.returning,
                 described.recent,
@@ -153,8 +141,8 @@ impl Bundle {
                 path.faded,
                 path.since,
                 category.faded,
-                due.max(0.0),
-            ];
+                rhythm[DUE].max(0.0),
+            ]);
             Reorder { features, gap: gap.exp() }
         };
         past.habits.iter().zip(logs).map(reorder).collect()

@@ -8,9 +8,9 @@
 use crate::bundle::Bundle;
 use crate::complements::{CartEvidence, Complements, ComplementsModel};
 use crate::groups::{ByGroup, OfGroup};
-use crate::habits::{Habit, Past, day};
+use crate::habits::{Habit, LOGS, Past, RHYTHM, day};
 use crate::index::{Eligible, Found};
-use crate::kernels::{ln, simd};
+use crate::kernels::{dot, ln, simd};
 use crate::logit::{Choices, softmax};
 use crate::order_vectors::{OrderVectors, by_order};
 use crate::popular::PopularModel;
@@ -160,11 +160,9 @@ struct Features {
 impl Features {
     /// Under weights.
     fn weighed(&self, weights: &[f32]) -> f32 {
-        let sum =
-            |features: &[f32], weights: &[f32]| features.iter().zip(weights).map(|(feature, weight)| feature * weight).sum::<f32>();
         match &self.own {
-            None => sum(&self.common, &weights[..COMMON]),
-            Some(own) => sum(&self.common, &weights[COMMON..2 * COMMON]) + sum(own, &weights[2 * COMMON..]),
+            None => dot(&self.common, &weights[..COMMON]),
+            Some(own) => dot(&self.common, &weights[COMMON..2 * COMMON]) + dot(own, &weights[2 * COMMON..]),
         }
     }
 
@@ -327,23 +325,23 @@ impl Bundle {
         let taste = self.personal().standing(history, &items);
         let by_group = ByGroup::of(&past, self.groups());
         let size = cart.items.len().max(1) as f32;
-        let seen = |at: usize| {
-            let item = items[at];
-            Seen { item, evidence: evidence[at], near: near[at], taste: taste[at].unwrap_or(0.0), size, habit: past.of(item) }
+        let seen = |(at, &item): (usize, &u32)| {
+            let habit = past.of(item);
+            Seen { item, evidence: evidence[at], near: near[at], taste: taste[at].unwrap_or(0.0), size, habit }
         };
-        let ln_orders = (past.orders.max(1) as f32).ln();
+        let seen: Vec<Seen> = items.iter().enumerate().map(seen).collect();
+        let ln_orders = past.ln_orders();
         // All logarithms at once.
-        let mut logs: Vec<f32> = Vec::with_capacity(items.len() * (COMMON_LOGS + OWN_LOGS));
-        (0..items.len()).for_each(|at| seen(at).numbers(&past, &mut logs));
+        let mut logs: Vec<f32> = Vec::with_capacity(items.len() * (COMMON_LOGS + LOGS + OWN_LOGS));
+        seen.iter().for_each(|seen| seen.numbers(&past, &mut logs));
         ln(simd(), &mut logs);
         let mut logs = logs.as_slice();
-        let tell = |at: usize| {
-            let seen = seen(at);
-            let common = model.common(&seen, by_group.get(self.groups(), seen.item), take(&mut logs));
-            let own = seen.habit.map(|habit| model.own(&seen, habit, take(&mut logs), ln_orders));
+        let tell = |seen: &Seen| {
+            let common = model.common(seen, by_group.get(self.groups(), seen.item), take(&mut logs));
+            let own = seen.habit.map(|habit| model.own((seen, habit), take(&mut logs), take(&mut logs), ln_orders));
             tell(asker, &Features { common, own })
         };
-        let told = (0..items.len()).map(tell).collect();
+        let told = seen.iter().map(tell).collect();
         Alternatives { asker, items, told }
     }
 }
@@ -370,27 +368,19 @@ struct Seen<'a> {
 
 /// Features that are logarithms of what only this cart knows of a candidate.
 const COMMON_LOGS: usize = 2;
-/// The same of what the shopper had before.
-const OWN_LOGS: usize = 11;
+/// The same of what the shopper had before, beside [`Habit::numbers`].
+const OWN_LOGS: usize = 4;
 
 impl Seen<'_> {
     /// What logarithms are taken of.
     fn numbers(&self, past: &Past, out: &mut Vec<f32>) {
         out.extend([0.05 + self.evidence.together / self.size, 0.01 + self.evidence.confidence / self.size]);
         if let Some(habit) = self.habit {
-            let times = habit.orders as f32;
-            let [short, middle, long] = habit.faded.map(|faded| 1.0 + 3.0 * faded);
-            let alike = [0.05 + habit.alike, 0.02 + habit.alike_lately, 0.02 + habit.alike / times.max(1.0)];
-            out.extend([times, 1.0 + times, short, middle, long, since(past.now, habit.last), habit.gap().unwrap_or(USUAL_GAP)]);
-            out.extend(alike);
-            out.push(1.0 + habit.beside);
+            out.extend(habit.numbers(past.now));
+            let each = habit.alike / (habit.orders as f32).max(1.0);
+            out.extend([0.05 + habit.alike, 0.02 + habit.alike_lately, 0.02 + each, 1.0 + habit.beside]);
         }
     }
-}
-
-/// Days since a day, as far as they matter.
-pub(crate) fn since(now: f32, then: f32) -> f32 {
-    (now - then).clamp(0.5, 400.0)
 }
 
 impl CrossSellModel {
@@ -429,21 +419,12 @@ impl CrossSellModel {
         ]
     }
 
-    fn own(&self, seen: &Seen, habit: &Habit, logs: [f32; OWN_LOGS], ln_orders: f32) -> [f32; OWN] {
-        let [times, often, short, middle, long, elapsed, own_gap, alike, alike_lately, alike_each, beside] = logs;
-        let gap = if habit.orders > 1 { own_gap } else { self.described(seen.item).gap };
-        let due = elapsed - gap;
-        [
-            1.0,
-            often,
-            times - ln_orders,
-            short,
-            middle,
-            long,
-            due,
-            due * due,
-            elapsed,
-            gap,
+    fn own(&self, (seen, habit): (&Seen, &Habit), logs: [f32; LOGS], own: [f32; OWN_LOGS], ln_orders: f32) -> [f32; OWN] {
+        let [alike, alike_lately, alike_each, beside] = own;
+        let gap = if habit.orders > 1 { logs[LOGS - 1] } else { self.described(seen.item).gap };
+        let mut features = [0f32; OWN];
+        features[..RHYTHM].copy_from_slice(&Habit::rhythm(logs, ln_orders, gap));
+        features[RHYTHM..].copy_from_slice(&[
             alike,
             alike_lately,
             beside,
@@ -452,7 +433,8 @@ impl CrossSellModel {
             ln_orders,
             if habit.orders > 1 { 1.0 } else { 0.0 },
             alike_each,
-        ]
+        ]);
+        features
     }
 }
 

@@ -93,6 +93,11 @@ fn length_of(vector: &[f32]) -> f64 {
     square_of(vector).sqrt()
 }
 
+/// Whether products with a vector of some length have bounds.
+fn is_bounded(length: f64) -> bool {
+    length == 0.0 || USABLE.contains(&length)
+}
+
 /// |x|².
 fn square_of(vector: &[f32]) -> f64 {
     let mut sums = [0f64; 8];
@@ -297,10 +302,14 @@ impl Exact {
         self.by_item[item as usize]
     }
 
-    /// Whether all products with these queries have bounds.
-    pub(crate) fn has_bounds(&self, queries: &[&[f32]]) -> bool {
-        let usable = |length: &f32| *length == 0.0 || USABLE.contains(&f64::from(*length));
-        self.by_item.iter().all(usable) && queries.iter().all(|query| usable(&(length_of(query) as f32)))
+    /// Whether products with any of the vectors have bounds. O(items).
+    pub(crate) fn has_bounds(&self) -> bool {
+        self.by_item.iter().all(|&length| is_bounded(f64::from(length)))
+    }
+
+    /// The same of a query.
+    pub(crate) fn bounds(query: &[f32]) -> bool {
+        is_bounded(length_of(query))
     }
 
     /// What two ways to add up a product with a query may differ by, for a vector of length 1.
@@ -484,7 +493,7 @@ impl Exact {
 
     /// One over the length of a vector; 0 for a zero vector.
     pub fn inverse_length(&self, item: u32) -> f32 {
-        let length = self.by_item[item as usize];
+        let length = self.length(item);
         if length > 0.0 { 1.0 / length } else { 0.0 }
     }
 }

@@ -1,7 +1,6 @@
 //! Groups of items, and what a shopper bought of each.
 
-use crate::cross_sell::since;
-use crate::habits::Past;
+use crate::habits::{Past, since};
 use crate::kernels::{ln, simd};
 use aisle_data::{Catalog, NONE};
 use std::cell::RefCell;
@@ -66,6 +65,8 @@ impl OfGroup {
 /// The same as it adds up.
 #[derive(Clone, Copy)]
 struct Sum {
+    /// Which group.
+    kind: usize,
     code: u32,
     lines: f32,
     faded: f32,
@@ -74,8 +75,8 @@ struct Sum {
 }
 
 impl Sum {
-    fn nothing(code: u32) -> Self {
-        Self { code, lines: 0.0, faded: 0.0, last: f32::MIN }
+    fn nothing(kind: usize, code: u32) -> Self {
+        Self { kind, code, lines: 0.0, faded: 0.0, last: f32::MIN }
     }
 
     /// What logarithms are taken of.
@@ -86,18 +87,17 @@ impl Sum {
 }
 
 thread_local! {
-    /// For each kind the place of each group in a list under way, NONE between requests.
+    /// For each kind the place of each group in a list under way; 0 between requests.
     static PLACES: RefCell<[Vec<u32>; KINDS]> = RefCell::default();
 }
 
 /// A shopper's purchases by group.
 pub(crate) struct ByGroup {
+    /// Of each group in `bought`; 0 = nothing was.
     places: [Vec<u32>; KINDS],
-    /// Groups in which something was bought, one kind after the other, and where each kind begins.
-    codes: Vec<u32>,
+    /// The groups in their order.
+    sums: Vec<Sum>,
     bought: Vec<OfGroup>,
-    firsts: [usize; KINDS],
-    nothing: OfGroup,
 }
 
 impl ByGroup {
@@ -105,49 +105,37 @@ impl ByGroup {
     pub fn of(past: &Past, groups: &Groups) -> Self {
         // Taken and not borrowed: they are given back when this is dropped.
         let mut places = PLACES.take();
-        let mut sums: Vec<Sum> = Vec::new();
-        let firsts = std::array::from_fn(|kind| {
-            let (places, first) = (&mut places[kind], sums.len());
-            places.resize(places.len().max(groups.counts[kind]), NONE);
+        let mut sums = vec![Sum::nothing(0, NONE)];
+        for (kind, places) in places.iter_mut().enumerate() {
+            places.resize(places.len().max(groups.counts[kind]), 0);
             for habit in &past.habits {
                 let code = groups.of_item[habit.item as usize][kind];
                 let Some(place) = places.get_mut(code as usize) else { continue };
-                if *place == NONE {
+                if *place == 0 {
                     *place = sums.len() as u32;
-                    sums.push(Sum::nothing(code));
+                    sums.push(Sum::nothing(kind, code));
                 }
                 let sum = &mut sums[*place as usize];
                 sum.lines += habit.orders as f32;
                 sum.faded += habit.faded[1];
                 sum.last = sum.last.max(habit.last);
             }
-            first
-        });
-        let codes = sums.iter().map(|sum| sum.code).collect();
-        sums.push(Sum::nothing(NONE));
+        }
         let mut numbers: Vec<[f32; 5]> = sums.iter().map(|sum| sum.numbers(past)).collect();
         ln(simd(), numbers.as_flattened_mut());
-        let mut bought: Vec<OfGroup> = numbers.into_iter().map(OfGroup::new).collect();
-        let nothing = bought.remove(bought.len() - 1);
-        Self { places, codes, bought, firsts, nothing }
+        Self { places, sums, bought: numbers.into_iter().map(OfGroup::new).collect() }
     }
 
     /// What was bought of each of an item's groups.
     pub fn get(&self, groups: &Groups, item: u32) -> [&OfGroup; KINDS] {
         let codes = groups.of_item[item as usize];
-        std::array::from_fn(|kind| {
-            let place = self.places[kind].get(codes[kind] as usize).copied().unwrap_or(NONE);
-            self.bought.get(place as usize).unwrap_or(&self.nothing)
-        })
+        std::array::from_fn(|kind| &self.bought[self.places[kind].get(codes[kind] as usize).copied().unwrap_or(0) as usize])
     }
 }
 
 impl Drop for ByGroup {
     fn drop(&mut self) {
-        for (kind, places) in self.places.iter_mut().enumerate() {
-            let end = self.firsts.get(kind + 1).copied().unwrap_or(self.codes.len());
-            self.codes[self.firsts[kind]..end].iter().for_each(|&code| places[code as usize] = NONE);
-        }
+        self.sums.iter().skip(1).for_each(|sum| self.places[sum.kind][sum.code as usize] = 0);
         PLACES.set(std::mem::take(&mut self.places));
     }
 }

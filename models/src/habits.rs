@@ -53,7 +53,31 @@ pub struct Habit {
     pub(crate) beside: f32,
 }
 
+/// Days since a day, as far as they matter.
+pub(crate) fn since(now: f32, then: f32) -> f32 {
+    (now - then).clamp(0.5, 400.0)
+}
+
+/// Numbers of a habit that logarithms are taken of.
+pub(crate) const LOGS: usize = 7;
+/// Features that every task has of a habit.
+pub(crate) const RHYTHM: usize = 10;
+
 impl Habit {
+    /// Seen from a moment: orders, one more, the three memories, days since the last, days between two (1 of what was bought once).
+    pub(crate) fn numbers(&self, now: f32) -> [f32; LOGS] {
+        let times = self.orders as f32;
+        let [short, middle, long] = self.faded.map(|faded| 1.0 + 3.0 * faded);
+        [times, 1.0 + times, short, middle, long, since(now, self.last), self.gap().unwrap_or(1.0)]
+    }
+
+    /// How often, how lately, and how near the usual interval, whose logarithm is `gap`: from the logarithms of [`Habit::numbers`] and of the
+    /// shopper's orders.
+    pub(crate) fn rhythm([times, often, short, middle, long, elapsed, _]: [f32; LOGS], ln_orders: f32, gap: f32) -> [f32; RHYTHM] {
+        let due = elapsed - gap;
+        [1.0, often, times - ln_orders, short, middle, long, due, due * due, elapsed, gap]
+    }
+
     /// Mean days between purchases; `None` of what was bought once.
     pub fn gap(&self) -> Option<f32> {
         (self.orders > 1).then(|| ((self.last - self.first) / (self.orders - 1) as f32).max(0.5))
@@ -72,6 +96,11 @@ pub struct Past {
 }
 
 impl Past {
+    /// ln of the orders, of one at least.
+    pub(crate) fn ln_orders(&self) -> f32 {
+        (self.orders.max(1) as f32).ln()
+    }
+
     /// What is known of one item.
     pub fn of(&self, item: u32) -> Option<&Habit> {
         self.habits.binary_search_by_key(&item, |habit| habit.item).ok().map(|at| &self.habits[at])

@@ -18,46 +18,35 @@ pub struct ItemItemModel {
     cold_name: &'static str,
     /// Items whose weights come from their content, ascending.
     cold: Array<u32>,
-    /// Items that it was fitted to, if others came since.
-    fitted: Option<usize>,
+    /// Items that it was fitted to; others came since.
+    fitted: usize,
 }
 
 impl ItemItemModel {
+    fn new(algorithm: &'static str, (names, cold_name): (Names, &'static str), neighbours: Neighbours, scaling: Scaling) -> Self {
+        let fitted = neighbours.offsets.len().saturating_sub(1);
+        Self { algorithm, names, neighbours, scaling, cold_name, cold: Array::default(), fitted }
+    }
+
     /// Neighbours by co-occurrence, for example on orders.
     pub fn knn(neighbours: Neighbours, scaling: Scaling) -> Self {
         let names = ["item_knn.offsets", "item_knn.items", "item_knn.scores"];
-        Self { algorithm: "item-knn", names, neighbours, scaling, cold_name: "item_knn.cold", cold: Array::default(), fitted: None }
+        Self::new("item-knn", (names, "item_knn.cold"), neighbours, scaling)
     }
 
     pub(crate) fn linear_filter(neighbours: Neighbours, scaling: Scaling) -> Self {
         let names = ["linear_filter.offsets", "linear_filter.items", "linear_filter.scores"];
-        Self {
-            algorithm: "linear-filter",
-            names,
-            neighbours,
-            scaling,
-            cold_name: "linear_filter.cold",
-            cold: Array::default(),
-            fitted: None,
-        }
+        Self::new("linear-filter", (names, "linear_filter.cold"), neighbours, scaling)
     }
 
     pub(crate) fn local_ridge(neighbours: Neighbours, scaling: Scaling) -> Self {
         let names = ["local_ridge.offsets", "local_ridge.items", "local_ridge.scores"];
-        Self {
-            algorithm: "local-ridge",
-            names,
-            neighbours,
-            scaling,
-            cold_name: "local_ridge.cold",
-            cold: Array::default(),
-            fitted: None,
-        }
+        Self::new("local-ridge", (names, "local_ridge.cold"), neighbours, scaling)
     }
 
     pub(crate) fn ease(neighbours: Neighbours, scaling: Scaling) -> Self {
         let names = ["ease.offsets", "ease.items", "ease.scores"];
-        Self { algorithm: "ease", names, neighbours, scaling, cold_name: "ease.cold", cold: Array::default(), fitted: None }
+        Self::new("ease", (names, "ease.cold"), neighbours, scaling)
     }
 
     /// Its rows.
@@ -69,7 +58,7 @@ impl ItemItemModel {
     pub(crate) fn load(mut self, items: usize, weights: &mut Weights) -> Result<Self> {
         self.neighbours = Neighbours::load(self.names, items, weights)?;
         self.cold = weights.some_rows(self.cold_name, items)?;
-        self.fitted = Some(weights.learned(items));
+        self.fitted = weights.learned(items);
         Ok(self)
     }
 
@@ -116,7 +105,7 @@ impl Recommend for ItemItemModel {
     }
 
     fn deviation(&self, history: History) -> f32 {
-        self.neighbours.with_sums(self.sources(history), |sums| sums.deviation(self.fitted.unwrap_or(sums.values.len())))
+        self.neighbours.with_sums(self.sources(history), |sums| sums.deviation(self.fitted))
     }
 
     fn knows(&self, item: u32) -> bool {

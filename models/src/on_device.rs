@@ -29,6 +29,8 @@ pub struct OnDevice {
     /// `depth × places`: the vectors as columns, the longest first, zeros to the next whole group.
     columns: Tensor,
     places: usize,
+    /// Whether all products have bounds.
+    bounded: bool,
 }
 
 impl OnDevice {
@@ -43,7 +45,8 @@ impl OnDevice {
         let mut rows = vec![0f32; places * depth];
         rows.par_chunks_mut(depth.max(1)).zip(order).for_each(|(row, &item)| row.copy_from_slice(exact.row(item)));
         let columns = Tensor::from_vec(rows, (places, depth), &processor).and_then(|rows| rows.t()?.contiguous());
-        Ok(Self { columns: columns.map_err(ModelError::device)?, exact, processor, places })
+        let bounded = places * depth > 0 && exact.has_bounds();
+        Ok(Self { columns: columns.map_err(ModelError::device)?, exact, processor, places, bounded })
     }
 
     /// For each query the largest score of each group of places; what is not allowed counts as minus infinity.
@@ -98,7 +101,7 @@ impl Index for OnDevice {
             let same = eligible[from..].iter().take(block).take_while(|other| std::ptr::eq(other.allowed, allowed)).count();
             let (queries, eligible) = (&queries[from..from + same], &eligible[from..from + same]);
             from += same;
-            let usable = self.exact.has_bounds(queries) && self.places * self.exact.depth() > 0;
+            let usable = self.bounded && queries.iter().all(|query| Exact::bounds(query));
             match usable.then(|| self.peaks(queries, allowed)) {
                 Some(Ok(peaks)) => {
                     answers.par_extend(queries.par_iter().zip(eligible).zip(peaks.par_chunks(self.places / GROUP)).map_init(

@@ -43,9 +43,9 @@ impl OrderVectors {
     }
 
     pub fn tensors(&self) -> Vec<Tensor<'_>> {
-        let (values, depth) = self.als.item_factors();
+        let vectors = self.als.item_vectors();
         vec![
-            Tensor::f32("complements.item_factors", &[values.len() / depth.max(1), depth], values),
+            Tensor::f32("complements.item_factors", &[vectors.len(), vectors.depth()], vectors.values()),
             Tensor::f32("complements.alpha", &[1], &self.alpha),
         ]
     }

@@ -56,7 +56,8 @@ impl Fit for Popular {
             scores[item as usize] += if fades { (-age / f64::from(self.half_life_days)).exp2() } else { 1.0 };
         }
         watch.step("popular", 1, 1);
-        Ok(PopularModel::new(scores.into_iter().map(|score| score as f32).collect::<Vec<_>>().into()))
+        let items = scores.len();
+        Ok(PopularModel::new(scores.into_iter().map(|score| score as f32).collect::<Vec<_>>().into(), items))
     }
 }
 
@@ -70,13 +71,8 @@ pub struct PopularModel {
 }
 
 impl PopularModel {
-    fn new(scores: Array<f32>) -> Self {
-        let items = scores.len();
-        Self::of(scores, items)
-    }
-
     /// Fitted to the first so many items.
-    fn of(scores: Array<f32>, fitted: usize) -> Self {
+    fn new(scores: Array<f32>, fitted: usize) -> Self {
         let mut ranking: Vec<u32> = (0..scores.len() as u32).collect();
         ranking.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b)));
         let count = fitted.max(1) as f64;
@@ -87,7 +83,7 @@ impl PopularModel {
 
     pub(crate) fn load(items: usize, weights: &mut Weights) -> Result<Self> {
         let learned = weights.learned(items);
-        Ok(Self::of(weights.reals("popular.scores", items)?, learned))
+        Ok(Self::new(weights.reals("popular.scores", items)?, learned))
     }
 
     /// The decayed sales of an item.

@@ -220,7 +220,7 @@ impl Vectors {
 
     /// The vector of an item.
     pub fn item(&self, item: u32) -> &[f32] {
-        &self.values()[item as usize * self.depth()..][..self.depth()]
+        self.index.row(item)
     }
 
     /// The same with the vectors of some items, which are inferred, scaled.

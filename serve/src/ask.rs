@@ -243,7 +243,7 @@ pub fn news(updates: Vec<ItemUpdate>, currency: impl Fn(&str) -> Option<String>)
     Ok(news)
 }
 
-/// Longest text of a new item, and most attributes of one.
+/// Longest text of a new item.
 const LONGEST_TEXT: usize = 1024;
 
 fn new_item(item: aisle_proto::NewItem) -> Result<NewItem, ServeError> {

@@ -118,9 +118,8 @@ pub enum State {
 }
 
 /// The items that came since a version was made.
-fn arrivals(bundle: &Bundle, changes: &ItemChanges) -> BTreeMap<String, NewItem> {
-    let new = changes.new.iter().filter(|(id, _)| !bundle.is_learned(id));
-    new.map(|(id, item)| (id.clone(), item.clone())).collect()
+fn arrivals<'a>(bundle: &'a Bundle, changes: &'a ItemChanges) -> impl Iterator<Item = (&'a String, &'a NewItem)> {
+    changes.new.iter().filter(|(id, _)| !bundle.is_learned(id))
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -447,8 +446,8 @@ impl Live {
         }
         let changes = self.registry.change_items(&model, news)?;
         let changed = changes.items.len();
-        let known = |id: &String| routes.by_version.values().any(|version| version.bundle.items.get(id).is_some());
-        let unknown = ids.into_iter().filter(|id| !known(id) && !changes.new.contains_key(id)).collect();
+        let served = |id: &String| routes.by_version.values().any(|version| version.bundle.items.get(id).is_some());
+        let unknown = ids.into_iter().filter(|id| !served(id) && !changes.new.contains_key(id)).collect();
         held(&self.ledger).changes = Arc::new(changes);
         // Those in service now, whatever was swapped in meanwhile.
         self.shelve(self.routes.load().by_version.values());
@@ -528,7 +527,7 @@ impl Live {
         }
         let bundle = self.registry.verify_with(model, version, changes)?;
         let cards = Cards::of(&bundle);
-        let arrivals = arrivals(&bundle, changes);
+        let arrivals = arrivals(&bundle, changes).map(|(id, item)| (id.clone(), item.clone())).collect();
         Ok(Arc::new(Version { bundle, cards, arrivals, loaded: Instant::now() }))
     }
 
@@ -536,7 +535,7 @@ impl Live {
     fn with_arrivals(&self, model: &str, version: Arc<Version>, changes: &ItemChanges) -> Arc<Version> {
         let name = version.name();
         let early = held(&self.ledger).turned_away.get(name).is_some_and(|at| at.elapsed() < RETRY);
-        if early || version.loaded.elapsed() < GATHERING || arrivals(&version.bundle, changes) == version.arrivals {
+        if early || version.loaded.elapsed() < GATHERING || arrivals(&version.bundle, changes).eq(&version.arrivals) {
             return version;
         }
         let began = Instant::now();

@@ -10,7 +10,7 @@ use aisle_proto::{
     RecommendResponse, RequestContext, RollbackRulesRequest, Rule, SetRulesRequest, page_slot, reason::Kind, rule,
 };
 use aisle_serve::{Config, Running};
-use common::publish;
+use common::{publish, published};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::Code;
@@ -23,8 +23,7 @@ fn price(item: &aisle_proto::RecommendedItem) -> f32 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shop_decides() {
     let folder = tempfile::tempdir().unwrap();
-    publish(folder.path(), 1, Some("stable"));
-    let config = Config { poll: Duration::from_millis(50), ..Config::local(folder.path()) };
+    let config = published(folder.path());
     let running = Running::start(&config).await.unwrap();
     let address = format!("http://{}", running.address());
     let mut client = RecommendationServiceClient::connect(address.clone()).await.unwrap();

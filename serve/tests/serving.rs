@@ -19,7 +19,7 @@ use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use aisle_serve::{Config, Running};
-use common::{publish, publish_with};
+use common::{publish, publish_with, published};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -529,8 +529,7 @@ async fn deadlines_are_honoured_and_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_items_find_a_place_without_a_new_version() {
     let folder = tempfile::tempdir().unwrap();
-    publish(folder.path(), 1, Some("stable"));
-    let config = Config { poll: Duration::from_millis(50), ..Config::local(folder.path()) };
+    let config = published(folder.path());
     let running = Running::start(&config).await.unwrap();
     let (mut ask, mut admin) = (client(&running).await, models(&running).await);
     let question = RecommendForUserRequest { user_id: "14911".into(), page_size: 5, ..Default::default() };
@@ -641,8 +640,7 @@ async fn new_items_find_a_place_without_a_new_version() {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_prices_and_stock_are_seen_at_once_and_stay() {
     let folder = tempfile::tempdir().unwrap();
-    publish(folder.path(), 1, Some("stable"));
-    let config = Config { poll: Duration::from_millis(50), ..Config::local(folder.path()) };
+    let config = published(folder.path());
     let (running, other) = (Running::start(&config).await.unwrap(), Running::start(&config).await.unwrap());
     let (mut ask, mut admin) = (client(&running).await, models(&running).await);
     let question = RecommendForUserRequest { user_id: "14911".into(), page_size: 20, ..Default::default() };

@@ -2,8 +2,10 @@
 
 use aisle_data::{Dataset, Tables};
 use aisle_models::{Bundle, Registry};
+use aisle_serve::config::Config;
 use aisle_train::settings::Settings;
 use std::path::Path;
+use std::time::Duration;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/samples/online_retail");
 
@@ -26,4 +28,10 @@ pub fn publish_with(registry: &Path, pairs: &[String], alias: Option<&str>) -> S
         registry.set_alias("shop", alias, &version).unwrap();
     }
     version
+}
+
+/// A small version in service by the alias `stable`, and a server's config that looks at the registry often.
+pub fn published(registry: &Path) -> Config {
+    publish(registry, 1, Some("stable"));
+    Config { poll: Duration::from_millis(50), ..Config::local(registry) }
 }
