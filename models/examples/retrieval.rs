@@ -1,10 +1,10 @@
 //! Times searches one by one on one thread, and writes what was found, so that it can be compared with the answers of other indexes.
 //!
 //! `cargo run --release --example retrieval -- FOLDER DEPTH K`: FOLDER holds `items.f32` and `queries.f32`, row-major little-endian
-//! numbers, and perhaps `allowed.bits`, one bit an item, lowest first. Writes `found.u32` (K rows a query, padded with u32::MAX) and
+//! numbers, perhaps `allowed.bits`, one bit an item, lowest first, and perhaps `sample.f32`, queries that choose lists of items. Writes `found.u32` (K rows a query, padded with u32::MAX) and
 //! `times.f64` (seconds of each query, the shortest of three rounds), and prints seconds to build and bytes beside the vectors.
 
-use aisle_models::{Bitmap, Eligible, Exact, Found, Index};
+use aisle_models::{Bitmap, Eligible, Exact, Found, Index, Lists};
 use std::io::{Error, Result};
 use std::path::Path;
 use std::time::Instant;
@@ -29,7 +29,15 @@ fn main() -> Result<()> {
     };
 
     let began = Instant::now();
-    let index = Exact::new(items.into(), depth);
+    let mut index = Exact::new(items.into(), depth);
+    let mut retrieval = None;
+    if let Ok(sample) = numbers(&folder.join("sample.f32")) {
+        let sample: Vec<&[f32]> = sample.chunks_exact(depth).collect();
+        if let Some((lists, measured)) = Lists::of(&index, &sample) {
+            index = Exact::with_lists(index.rows().to_vec().into(), depth, Some(lists));
+            retrieval = Some(measured);
+        }
+    }
     let built = began.elapsed().as_secs_f64();
 
     let queries: Vec<&[f32]> = queries.chunks_exact(depth).collect();
@@ -48,6 +56,8 @@ fn main() -> Result<()> {
     }
     std::fs::write(folder.join("found.u32"), lists)?;
     std::fs::write(folder.join("times.f64"), times.iter().flat_map(|time| time.to_le_bytes()).collect::<Vec<u8>>())?;
-    println!("{{\"build_seconds\": {built}, \"extra_bytes\": {}, \"vector_bytes\": {}}}", index.bytes(), len * depth * 4);
+    let lists = serde_json::to_string(&retrieval).map_err(Error::other)?;
+    let (extra, vectors) = (index.bytes(), len * depth * 4);
+    println!("{{\"build_seconds\": {built}, \"extra_bytes\": {extra}, \"vector_bytes\": {vectors}, \"lists\": {lists}}}");
     Ok(())
 }

@@ -36,6 +36,8 @@ const USERS: &str = "users.parquet";
 const MANIFEST: &str = "manifest.json";
 /// Conditions of requests whose items are remembered.
 const REMEMBERED: usize = 256;
+/// Shoppers that retrieval is measured on.
+const SAMPLE: usize = 1000;
 /// Longest manifest that is read.
 const MAX_MANIFEST: u64 = 16 << 20;
 
@@ -140,7 +142,20 @@ impl Bundle {
         bundle.buy_again = bundle.buy_again.with_weights(reorders);
         bundle.segments = bundle.manifest.hyperparameters.segments.fit(&training, bundle.personal(), watch)?;
         bundle.manifest.segments = bundle.segments.list().clone();
+        bundle.partition();
         Ok(bundle)
+    }
+
+    /// Lets the personal model look at lists of its items where that pays, measured on shoppers.
+    fn partition(&mut self) {
+        let shoppers = self.history.offsets.len().saturating_sub(1);
+        let step = shoppers.div_ceil(SAMPLE).max(1);
+        let histories = (0..shoppers as u32).step_by(step).map(|user| {
+            let (items, values) = self.history.with(&self.history_values, user);
+            History { items, values, user: Some(user) }
+        });
+        let histories: Vec<History> = histories.filter(|history| !history.items.is_empty()).collect();
+        self.manifest.retrieval = self.personal.partition(&histories);
     }
 
     /// Fits every model to one part of the data; how their evidence weighs is not learned.
@@ -191,6 +206,7 @@ impl Bundle {
             context: context.dimensions().to_vec(),
             metrics: BTreeMap::new(),
             segments: SegmentList::default(),
+            retrieval: None,
             memory_bytes: 0,
             created_by: format!("aisle {}", env!("CARGO_PKG_VERSION")),
             files: Vec::new(),

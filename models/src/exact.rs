@@ -14,9 +14,11 @@ use crate::bitmap::Bitmap;
 use crate::index::{Eligible, Found, Index};
 use crate::int8::{Bounds, Codes, GROUP, Items, Left, Level, Limit, Line, PANELS, STRIDE, Stage, ZERO, scan};
 use crate::kernels::{self, LANES, Simd, simd};
+use crate::lists::Lists;
 use crate::top_k::{self, Scored};
 use crate::weights::Array;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Lengths between which sums of squares and products neither overflow nor lose digits. Other vectors are scored in f32 without bounds.
 const USABLE: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
@@ -40,6 +42,14 @@ pub(crate) struct Scratch {
     scores: Vec<f32>,
     keys: Vec<u64>,
     unit: Vec<f32>,
+    route: Vec<Scored>,
+}
+
+impl Scratch {
+    /// Memory to score rows in: their numbers, scores, and what orders them.
+    pub(crate) fn for_rows(&mut self) -> (&mut Vec<u32>, &mut Vec<f32>, &mut Vec<u64>) {
+        (&mut self.rows, &mut self.scores, &mut self.keys)
+    }
 }
 
 /// A query as the scan needs it.
@@ -70,16 +80,22 @@ struct Ask<'a> {
     eligible: Eligible<'a>,
 }
 
-/// Finds the largest inner products exactly. Beside the vectors it keeps d + 15.5 bytes an item. O(items · d) a query at worst; on factors
-/// of real shops a twentieth to a quarter of that.
+/// A place that no item has.
+const NOBODY: u32 = u32::MAX;
+
+/// Finds the largest inner products exactly; with [`Lists`], those of the items that it looks at. Beside the vectors it keeps d + 15.5 bytes an
+/// item. O(items · d) a query at worst; on factors of real shops a twentieth to a quarter of that.
 pub struct Exact {
     rows: Array<f32>,
     depth: usize,
     basis: Basis,
     stages: Vec<Stage>,
     bounds: Vec<Bounds>,
-    /// The item at each place, by descending length.
+    /// The item at each place, by list and descending length; whole groups, [`NOBODY`] at the end of each list.
     order: Vec<u32>,
+    lists: Option<Lists>,
+    /// The groups of each list; of all items where there are none.
+    parts: Vec<Range<usize>>,
     /// The length at each place; whole groups.
     lengths: Vec<f32>,
     /// The length of each item.
@@ -194,7 +210,7 @@ impl Query {
 
 impl Stage {
     /// The dimensions whose codes it holds.
-    fn dimensions(&self, depth: usize) -> std::ops::Range<usize> {
+    fn dimensions(&self, depth: usize) -> Range<usize> {
         4 * self.quads.start..depth.min(4 * self.quads.end)
     }
 }
@@ -225,17 +241,36 @@ struct Part {
 impl Exact {
     /// Codes `len × depth` row-major vectors. O(items · depth²).
     pub fn new(rows: Array<f32>, depth: usize) -> Self {
-        Self::with_level(rows, depth, Level::best())
+        Self::with_lists(rows, depth, None)
     }
 
-    fn with_level(rows: Array<f32>, depth: usize, level: Level) -> Self {
+    /// The same, looking only at some lists of the items, if there are any.
+    pub fn with_lists(rows: Array<f32>, depth: usize, lists: Option<Lists>) -> Self {
+        Self::with_level(rows, depth, lists, Level::best())
+    }
+
+    fn with_level(rows: Array<f32>, depth: usize, lists: Option<Lists>, level: Level) -> Self {
         let len = rows.len().checked_div(depth).unwrap_or(0);
         let lengths: Vec<f64> = rows.par_chunks(depth.max(1)).map(length_of).collect();
         // What is not a number counts as endless: it is looked at, and never taken.
         let key = |item: u32| if lengths[item as usize].is_nan() { f64::INFINITY } else { lengths[item as usize] };
+        let list = |item: u32| lists.as_ref().map_or(0, |lists| lists.items()[item as usize]);
         let mut order: Vec<u32> = (0..len as u32).collect();
-        order.par_sort_unstable_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
-        let usable = |item: u32| USABLE.contains(&lengths[item as usize]);
+        order.par_sort_unstable_by(|&a, &b| list(a).cmp(&list(b)).then(key(b).total_cmp(&key(a))).then(a.cmp(&b)));
+        let mut parts = Vec::new();
+        let mut places = Vec::with_capacity(len.next_multiple_of(GROUP));
+        let mut rest = order.as_slice();
+        for number in 0..lists.as_ref().map_or(1, Lists::len) as u32 {
+            let (items, others) = rest.split_at(rest.partition_point(|&item| list(item) <= number));
+            let from = places.len();
+            places.extend_from_slice(items);
+            places.resize(places.len().next_multiple_of(GROUP), NOBODY);
+            parts.push(from / GROUP..places.len() / GROUP);
+            rest = others;
+        }
+        let order = places;
+        let length = |item: u32| lengths.get(item as usize).copied().unwrap_or(0.0);
+        let usable = |item: u32| USABLE.contains(&length(item));
         let row = |item: u32| &rows[item as usize * depth..][..depth];
 
         let mut stages = stages(depth);
@@ -254,15 +289,15 @@ impl Exact {
                 let mut parts: Vec<Part> = stages.iter().map(|_| Part::default()).collect();
                 let groups = items.chunks(GROUP).zip(turned.chunks((GROUP * depth).max(1)));
                 let bounds = groups.map(|(items, vectors)| {
-                    let lengths: Vec<f64> = items.iter().map(|&item| lengths[item as usize]).collect();
+                    let lengths: Vec<f64> = items.iter().map(|&item| length(item)).collect();
                     code_group(&lengths, vectors, (&stages, depth), &mut parts)
                 });
                 (bounds.collect(), parts)
             })
             .collect();
-        let mut bounds = Vec::with_capacity(len.div_ceil(GROUP));
+        let mut bounds = Vec::with_capacity(order.len() / GROUP);
         for stage in &mut stages {
-            stage.lines.reserve_exact(len.div_ceil(LANES) * stage.quads.len());
+            stage.lines.reserve_exact(order.len() / LANES * stage.quads.len());
         }
         for (some, parts) in coded {
             bounds.extend(some);
@@ -271,10 +306,9 @@ impl Exact {
                 stage.tails.extend(part.tails);
             }
         }
-        let mut in_order: Vec<f32> = order.iter().map(|&item| key(item) as f32).collect();
-        in_order.resize(bounds.len() * GROUP, 0.0);
-        let by_item = (0..len as u32).map(|item| key(item) as f32).collect();
-        Self { rows, depth, basis, stages, bounds, order, lengths: in_order, by_item, simd: simd(), level }
+        let by_item: Vec<f32> = (0..len as u32).map(|item| key(item) as f32).collect();
+        let lengths = order.iter().map(|&item| by_item.get(item as usize).copied().unwrap_or(0.0)).collect();
+        Self { rows, depth, basis, stages, bounds, order, lists, parts, lengths, by_item, simd: simd(), level }
     }
 
     /// The vectors, row-major.
@@ -287,9 +321,14 @@ impl Exact {
         self.depth
     }
 
-    /// The items by descending length.
+    /// The lists that a search looks at, if not at all items.
+    pub(crate) fn lists(&self) -> Option<&Lists> {
+        self.lists.as_ref()
+    }
+
+    /// The items by descending length, list after list.
     pub(crate) fn order(&self) -> &[u32] {
-        &self.order
+        &self.order[..self.len()]
     }
 
     /// The vector of an item.
@@ -345,14 +384,14 @@ impl Exact {
         found.scratch.unit = unit;
     }
 
-    /// The groups that can hold a score of the threshold: those before the first whose longest vector is too short for it.
-    fn until(&self, by: By, length: f32, threshold: f32) -> usize {
+    /// The groups of a part that can hold a score of the threshold: those before the first whose longest vector is too short for it.
+    fn until(&self, by: By, length: f32, threshold: f32, part: &Range<usize>) -> usize {
         if by == By::Cosine || threshold <= 0.0 {
-            return self.bounds.len();
+            return part.end;
         }
         let reach = length * self.slack();
         let longest = |group: usize| self.lengths[group * GROUP] * reach;
-        let (mut first, mut last) = (0, self.bounds.len());
+        let (mut first, mut last) = (part.start, part.end);
         while first < last {
             let middle = usize::midpoint(first, last);
             if longest(middle) >= threshold { first = middle + 1 } else { last = middle }
@@ -365,24 +404,58 @@ impl Exact {
             return;
         }
         let mut left = std::mem::take(&mut found.scratch.left);
-        let mut from = 0;
-        while let Scratch { query, walk, .. } = &found.scratch
+        match self.lists.as_ref().filter(|_| ask.by == By::Product) {
+            None => self.walk(ask, 0..self.bounds.len(), &mut left, &mut found.scratch),
+            Some(lists) => self.walk_lists(ask, lists, &mut left, found),
+        }
+        found.scratch.left = left;
+        self.finish(ask, found);
+    }
+
+    /// Walks one part of the codes.
+    fn walk(&self, ask: Ask, part: Range<usize>, left: &mut Box<Left>, scratch: &mut Scratch) {
+        let mut from = part.start;
+        scratch.walk.until = self.until(ask.by, scratch.query.length, scratch.walk.threshold, &part);
+        scratch.walk.part = part;
+        while let Scratch { query, walk, .. } = &scratch
             && from < walk.until
         {
             let end = walk.until.min(from + walk.stride);
             let limit = query.limit(ask.by, walk.threshold);
-            scan(self.level, self.items(), [(&query.codes, limit)], from..end, std::array::from_mut(&mut left));
-            self.take(ask, &left, &mut found.scratch);
+            scan(self.level, self.items(), [(&query.codes, limit)], from..end, std::array::from_mut(left));
+            self.take(ask, left, scratch);
             from = end;
         }
-        found.scratch.left = left;
-        self.finish(ask, found);
+    }
+
+    /// Walks the lists that a search is worth, and others for as long as fewer than k items were found.
+    fn walk_lists(&self, ask: Ask, lists: &Lists, left: &mut Box<Left>, found: &mut Found) {
+        let mut known = 0;
+        for count in [lists.probes(ask.k, ask.eligible.count()), lists.len()] {
+            lists.route(ask.query, count, found);
+            std::mem::swap(&mut found.items, &mut found.scratch.route);
+            for at in known..found.scratch.route.len() {
+                if known > 0 && found.scratch.walk.items.len() >= ask.k {
+                    return;
+                }
+                let list = found.scratch.route[at].item as usize;
+                self.walk(ask, self.parts[list].clone(), left, &mut found.scratch);
+            }
+            if found.scratch.walk.items.len() >= ask.k {
+                return;
+            }
+            known = found.scratch.route.len();
+        }
     }
 
     /// As [`Exact::find`] for several queries: each part of the codes is read once for all of them.
     fn find_block(&self, queries: &[&[f32]], k: usize, eligible: &[Eligible], found: &mut [Found]) {
         const TOGETHER: usize = 4;
         let ask = |at: usize| Ask { by: By::Product, query: queries[at], k, eligible: eligible[at] };
+        if self.lists.is_some() {
+            // Each looks at lists of its own.
+            return found.iter_mut().take(queries.len()).enumerate().for_each(|(at, found)| self.find(ask(at), found));
+        }
         let open: Vec<usize> = (0..queries.len()).filter(|&at| self.begin(ask(at), &mut found[at])).collect();
         let mut left: [Left; TOGETHER] = std::array::from_fn(|_| Left::default());
         let (mut from, mut any) = (0, true);
@@ -451,7 +524,7 @@ impl Exact {
                 let at = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
                 let place = panel * LANES + at;
-                let Some(&item) = self.order.get(place) else { break };
+                let item = self.order[place];
                 if ask.eligible.contains(item) {
                     let length = self.lengths[place];
                     let (mut score, mut slack) = (sums[at] as f32 * unit, length * query.slack[0] + error);
@@ -465,7 +538,7 @@ impl Exact {
         }
         walk.stride = (2 * walk.stride).min(STRIDE);
         if walk.items.len() >= walk.enough && walk.tighten(self.simd) {
-            walk.until = self.until(ask.by, query.length, walk.threshold);
+            walk.until = self.until(ask.by, query.length, walk.threshold, &walk.part);
         }
     }
 
@@ -554,7 +627,8 @@ struct Walk {
     threshold: f32,
     /// How many candidates call for another look.
     enough: usize,
-    /// The groups that still matter are those before this one.
+    /// Where it walks; the groups of it that still matter are those before `until`.
+    part: Range<usize>,
     until: usize,
     /// How many groups to scan before the next look.
     stride: usize,
@@ -565,7 +639,8 @@ impl Walk {
         self.items.clear();
         self.lows.clear();
         self.highs.clear();
-        (self.k, self.threshold, self.enough, self.until) = (k, f32::NEG_INFINITY, 2 * k + GROUP, groups);
+        (self.k, self.threshold, self.enough) = (k, f32::NEG_INFINITY, 2 * k + GROUP);
+        (self.part, self.until) = (0..groups, groups);
         self.stride = (2 * k).div_ceil(GROUP).clamp(1, STRIDE);
     }
 
@@ -600,7 +675,7 @@ impl Walk {
 
 impl Index for Exact {
     fn len(&self) -> usize {
-        self.order.len()
+        self.by_item.len()
     }
 
     fn search(&self, query: &[f32], k: usize, eligible: Eligible, found: &mut Found) {
@@ -727,7 +802,9 @@ mod tests {
             let rows: Vec<f32> = (0..items).flat_map(&mut vector).collect();
             let asked: Vec<Vec<f32>> = (0..queries).map(vector).collect();
             for level in levels() {
-                let index = Exact::with_level(rows.clone().into(), depth, level);
+                let index = Exact::with_level(rows.clone().into(), depth, None, level);
+                let lists = Lists::all_of(items, depth, 5);
+                let listed = Exact::with_level(rows.clone().into(), depth, Some(lists), level);
                 for every in [1, 2, 7, 100] {
                     let allowed = Bitmap::of(items, |item| item as usize * 7919 % items < items / every);
                     for k in [1, 20, 300, items] {
@@ -737,6 +814,8 @@ mod tests {
                         for (query, expected) in asked.iter().zip(&expected) {
                             index.search(query, k, eligible, &mut found);
                             assert_eq!(&found.items, expected, "{case}, {level:?}, one item of {every}, k {k}");
+                            listed.search(query, k, eligible, &mut found);
+                            assert_eq!(&found.items, expected, "{case}, {level:?}, one item of {every}, k {k}, in lists");
                         }
                         let batch: Vec<&[f32]> = asked.iter().map(Vec::as_slice).collect();
                         let batch = index.search_batch(&batch, k, &vec![eligible; queries]);
@@ -753,6 +832,9 @@ mod tests {
                             case == "extreme" || found.items == by_cosine,
                             "{case}, {level:?}, one item of {every}, k {k}, cosine"
                         );
+                        let expected = std::mem::take(&mut found.items);
+                        listed.search_cosine(&asked[0], k, eligible, &mut found);
+                        assert_eq!(found.items, expected, "{case}, {level:?}, one item of {every}, k {k}, cosine, in lists");
                     }
                 }
             }

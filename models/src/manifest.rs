@@ -11,6 +11,7 @@ use crate::ease::Ease;
 use crate::item_item::ItemItemModel;
 use crate::item_knn::ItemKnn;
 use crate::linear_filter::LinearFilter;
+use crate::lists::Retrieval;
 use crate::local_ridge::LocalRidge;
 use crate::low_pass::{LowPass, LowPassModel};
 use crate::neighbours::Neighbours;
@@ -253,6 +254,9 @@ pub struct Manifest {
     /// Groups of shoppers.
     #[serde(default)]
     pub segments: SegmentList,
+    /// How personal recommendations are found; nothing where exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<Retrieval>,
     /// Bytes that a server needs to hold it.
     pub memory_bytes: u64,
     /// Program and version that wrote it.

@@ -3,6 +3,7 @@
 use crate::content::Newcomers;
 use crate::device::Device;
 use crate::index::{Eligible, Found};
+use crate::lists::Retrieval;
 use crate::top_k::Scored;
 use crate::weights::Tensor;
 use crate::{ModelError, Result};
@@ -169,6 +170,12 @@ pub trait Recommend: Send + Sync {
     /// [`crate::ModelError::Device`].
     fn rank_on(&mut self, _device: Device) -> Result<bool> {
         Ok(false)
+    }
+
+    /// Looks at some lists of the items from now on, if there are many, if an exact search would have to look at all, and if lists find what
+    /// histories like these ask for.
+    fn partition(&mut self, _histories: &[History]) -> Option<Retrieval> {
+        None
     }
 
     /// The vector of a history, in a model that has vectors: shoppers of like taste have a large cosine.

@@ -14,6 +14,7 @@ use crate::als::Scaling;
 use crate::contrast::Trainer;
 use crate::held_out::HeldOut;
 use crate::kernels::{add_rows, dot, simd};
+use crate::lists::Lists;
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
 use crate::vectors::{ByVectors, Vectors};
 use crate::weights::{Array, Tensor, Weights};
@@ -260,7 +261,8 @@ impl TwoTowerModel {
             outward: optional("two_tower.outward", two_tower.hidden)?,
         };
         let (vectors, _) = weights.matrix("two_tower.item_vectors", items, Some(depth))?;
-        let vectors = Vectors::new(vectors, depth).fitted_to(weights.learned(items));
+        let lists = Lists::load(items, depth, weights)?;
+        let vectors = Vectors::with_lists(vectors, depth, lists).fitted_to(weights.learned(items));
         if tower.inward.len() != two_tower.hidden * depth || tower.outward.len() != tower.inward.len() {
             return Err(weights.damaged(
                 "two_tower.inward",
@@ -303,6 +305,10 @@ impl ByVectors for TwoTowerModel {
 
     fn vectors_mut(&mut self) -> &mut Vectors {
         &mut self.vectors
+    }
+
+    fn unit(&self) -> bool {
+        self.unit
     }
 
     fn query(&self, history: History) -> Option<Vec<f32>> {

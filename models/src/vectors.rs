@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
 use crate::kernels::{dot, dot_rows, simd};
+use crate::lists::{LARGE, Lists, Retrieval};
 use crate::on_device::OnDevice;
 use crate::recommend::{History, Recommend};
 use crate::top_k::Scored;
@@ -54,6 +55,11 @@ pub(crate) trait ByVectors: Send + Sync {
 
     /// See [`Recommend::soften`].
     fn soften(&mut self, _scale: f32) {}
+
+    /// Whether all vectors have length 1, so that an exact search can leave out none of them.
+    fn unit(&self) -> bool {
+        false
+    }
 
     /// See [`Recommend::tensors`].
     fn tensors(&self) -> Vec<Tensor<'_>>;
@@ -117,12 +123,22 @@ impl<T: ByVectors> Recommend for T {
         self.vectors_mut().rank_on(device).map(|()| true)
     }
 
+    fn partition(&mut self, histories: &[History]) -> Option<Retrieval> {
+        if !self.unit() || self.vectors().len() < LARGE {
+            return None;
+        }
+        let queries: Vec<Vec<f32>> = histories.par_iter().filter_map(|&history| self.query(history)).collect();
+        self.vectors_mut().partition(&queries)
+    }
+
     fn vector(&self, history: History) -> Option<Vec<f32>> {
         self.query(history)
     }
 
     fn tensors(&self) -> Vec<Tensor<'_>> {
-        ByVectors::tensors(self)
+        let mut tensors = ByVectors::tensors(self);
+        tensors.extend(self.vectors().index.lists().into_iter().flat_map(Lists::tensors));
+        tensors
     }
 }
 
@@ -168,7 +184,12 @@ pub(crate) struct Vectors {
 impl Vectors {
     /// Packs row-major vectors.
     pub fn new(values: Array<f32>, depth: usize) -> Self {
-        let index = Arc::new(Exact::new(values, depth));
+        Self::with_lists(values, depth, None)
+    }
+
+    /// The same, in lists if there are any.
+    pub fn with_lists(values: Array<f32>, depth: usize, lists: Option<Lists>) -> Self {
+        let index = Arc::new(Exact::with_lists(values, depth, lists));
         Self { fitted: index.len(), index, batches: None, memory: Memory::default(), learned: None, moments: OnceLock::new() }
     }
 
@@ -194,10 +215,19 @@ impl Vectors {
         Self::new(values.into(), self.depth()).fitted_to(self.fitted)
     }
 
-    /// Batches are ranked on a device from now on.
+    /// Puts the items into lists if that is worth it for queries like these.
+    pub fn partition(&mut self, queries: &[Vec<f32>]) -> Option<Retrieval> {
+        let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+        let (lists, retrieval) = Lists::of(&self.index, &queries)?;
+        self.index = Arc::new(Exact::with_lists(self.values().to_vec().into(), self.depth(), Some(lists)));
+        Some(retrieval)
+    }
+
+    /// Batches are ranked on a device from now on; where a search looks at lists, a batch does the same on the cores.
     pub fn rank_on(&mut self, device: Device) -> Result<()> {
         self.batches = match device {
             Device::Cpu => None,
+            _ if self.index.lists().is_some() => None,
             device => Some(OnDevice::new(self.index.clone(), device)?),
         };
         Ok(())

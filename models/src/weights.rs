@@ -214,6 +214,12 @@ impl Weights {
         Ok((values, width))
     }
 
+    /// Takes a real matrix of any number of rows.
+    pub fn some_matrix(&mut self, name: &str, columns: usize) -> Result<(Array<f32>, usize)> {
+        let rows = self.entries.get(name).and_then(|(_, shape, _)| shape.first()).copied().unwrap_or(0);
+        self.matrix(name, rows, Some(columns))
+    }
+
     /// Takes a list of real numbers, all finite.
     pub fn reals(&mut self, name: &str, len: usize) -> Result<Array<f32>> {
         Ok(self.matrix(name, len, Some(1))?.0)

@@ -85,7 +85,7 @@ impl Entry {
 
     /// Whether more requests are inside than there are threads.
     pub fn is_crowded(&self) -> bool {
-        self.place.0.inside.load(Ordering::Relaxed) > self.place.0.threads
+        self.place.0.is_crowded()
     }
 
     /// Whether too little time is left for an answer of the usual cost.
@@ -108,6 +108,11 @@ impl Admission {
             ceiling: ceiling.max(1),
             default_deadline,
         }
+    }
+
+    /// Whether more requests are inside than there are threads.
+    pub fn is_crowded(&self) -> bool {
+        self.inside.load(Ordering::Relaxed) > self.threads
     }
 
     /// What a request takes of a thread.

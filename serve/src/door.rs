@@ -1,6 +1,7 @@
 //! Connections: how many, how long, and when they are cut.
 
 use crate::admission::Admission;
+use crate::gather::Gathered;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -9,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use metrics::{counter, gauge};
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -222,7 +224,7 @@ async fn connection<S: Services>(
         return;
     }
     let traffic = Traffic::new();
-    let watched = traffic.clone();
+    let (watched, crowd) = (traffic.clone(), admission.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let active = Active::new(&watched);
         let passing = admission.pass(services.clone(), request);
@@ -235,12 +237,25 @@ async fn connection<S: Services>(
         .max_header_list_size(HEADERS)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let socket = Gathered::new(stream);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(socket.clone()), service));
     let mut look = tokio::time::interval(limits.stuck.min(limits.idle) / 4);
     let mut going = false;
+    let mut waited = false;
     loop {
         tokio::select! {
-            ended = served.as_mut() => {
+            ended = poll_fn(|context| {
+                waited = !waited && crowd.is_crowded() && traffic.active.load(Ordering::Relaxed) > 1;
+                if waited {
+                    // Behind answers that are being made: what they have to say leaves together.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                let ended = served.as_mut().poll(context);
+                // An error is the connection's to find, at its next read.
+                let _ = socket.send(context);
+                ended
+            }) => {
                 if let Err(error) = ended {
                     debug!(%error, "a connection broke");
                 }

@@ -12,6 +12,7 @@ mod cards;
 pub mod config;
 mod door;
 mod error;
+mod gather;
 mod live;
 mod model_service;
 pub mod recommendation;

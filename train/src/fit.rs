@@ -152,6 +152,16 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
     if counts.cold_items > 0 {
         eprintln!("{} items without events have a place by their content", count(counts.cold_items as u64));
     }
+    if let Some(retrieval) = &bundle.manifest.retrieval {
+        eprintln!(
+            "personal answers look at {} of {} lists of items: {:.1} % of the 100 best are found (measured on {} shoppers), {:.1} % of the items are read",
+            retrieval.probes,
+            count(retrieval.lists as u64),
+            100.0 * retrieval.recall,
+            count(retrieval.shoppers as u64),
+            100.0 * retrieval.share,
+        );
+    }
     eprintln!(
         "fitted in {}, written and synced in {}: {} shoppers, {} items, {} pairs that go together ({} left out: fewer than {} shoppers), peak memory {}",
         seconds(fitted),
