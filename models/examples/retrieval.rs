@@ -34,8 +34,11 @@ fn main() -> Result<()> {
     if let Ok(sample) = numbers(&folder.join("sample.f32")) {
         let sample: Vec<&[f32]> = sample.chunks_exact(depth).collect();
         if let Some((lists, measured)) = Lists::of(&index, &sample) {
-            index = Exact::with_lists(index.rows().to_vec().into(), depth, Some(lists));
-            retrieval = Some(measured);
+            eprintln!("{measured:?}");
+            if measured.pays() {
+                index = Exact::with_lists(index.rows().to_vec().into(), depth, Some(lists));
+                retrieval = Some(measured);
+            }
         }
     }
     let built = began.elapsed().as_secs_f64();

@@ -11,6 +11,7 @@ use crate::cross_sell::{self, CrossSellModel};
 use crate::facets::Facets;
 use crate::groups::Groups;
 use crate::habits::Habits;
+use crate::lists::Retrieval;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::measures::Measures;
 use crate::popular::PopularModel;
@@ -142,12 +143,12 @@ impl Bundle {
         bundle.buy_again = bundle.buy_again.with_weights(reorders);
         bundle.segments = bundle.manifest.hyperparameters.segments.fit(&training, bundle.personal(), watch)?;
         bundle.manifest.segments = bundle.segments.list().clone();
-        bundle.partition();
+        bundle.partition(watch);
         Ok(bundle)
     }
 
     /// Lets the personal model look at lists of its items where that pays, measured on shoppers.
-    fn partition(&mut self) {
+    fn partition(&mut self, watch: &dyn Watch) {
         let shoppers = self.history.offsets.len().saturating_sub(1);
         let step = shoppers.div_ceil(SAMPLE).max(1);
         let histories = (0..shoppers as u32).step_by(step).map(|user| {
@@ -155,7 +156,14 @@ impl Bundle {
             History { items, values, user: Some(user) }
         });
         let histories: Vec<History> = histories.filter(|history| !history.items.is_empty()).collect();
-        self.manifest.retrieval = self.personal.partition(&histories);
+        let measured = self.personal.partition(&histories);
+        if let Some(Retrieval { recall, share, .. }) = measured.as_ref().filter(|measured| !measured.pays()) {
+            let (recall, share) = (100.0 * recall, 100.0 * share);
+            watch.say(&format!(
+                "exact search stays: lists of items would find {recall:.1} % of the best and read {share:.0} % of the items"
+            ));
+        }
+        self.manifest.retrieval = measured.filter(Retrieval::pays);
     }
 
     /// Fits every model to one part of the data; how their evidence weighs is not learned.

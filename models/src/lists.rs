@@ -47,6 +47,13 @@ pub struct Retrieval {
     pub shoppers: usize,
 }
 
+impl Retrieval {
+    /// Whether lists miss so little, and read so much less, that they are used; else the search is exact.
+    pub fn pays(&self) -> bool {
+        self.recall >= RECALL[1] && self.share <= SHARE
+    }
+}
+
 /// Which items point the same way.
 pub struct Lists {
     depth: usize,
@@ -59,8 +66,8 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// Lists for the vectors of an index, if they are worth it for queries like these. The same vectors and queries give the same lists.
-    /// O(√items · items · d).
+    /// Lists for the vectors of an index and queries like these, and what they are worth; `None` where the sample is too small to tell. The same
+    /// vectors and queries give the same lists. O(√items · items · d).
     pub fn of(index: &Exact, queries: &[&[f32]]) -> Option<(Self, Retrieval)> {
         let (len, depth) = (index.len(), index.depth());
         if queries.len() < FEW || len < K || depth == 0 {
@@ -110,7 +117,7 @@ impl Lists {
         let share = (read * GROUP) as f64 / (shoppers * len) as f64;
         let retrieval = Retrieval { lists: count, probes, recall: recall(1, probes), share, shoppers };
         lists.probes = vec![probes as u64].into();
-        (retrieval.recall >= RECALL[1] && share <= SHARE).then_some((lists, retrieval))
+        Some((lists, retrieval))
     }
 
     /// Takes the lists of `items` vectors out of a version; `None` if it has none.
@@ -245,8 +252,8 @@ mod tests {
         let exact = Exact::new(made(items, depth, 90, 1).into(), depth);
         let queries = made(400, depth, 90, 2);
         let queries: Vec<&[f32]> = queries.chunks(depth).collect();
-        let (lists, retrieval) = Lists::of(&exact, &queries).expect("clusters are what lists are for");
-        assert!(retrieval.recall >= 0.99 && retrieval.share <= 0.25 && retrieval.shoppers == 200, "{retrieval:?}");
+        let (lists, retrieval) = Lists::of(&exact, &queries).unwrap();
+        assert!(retrieval.pays() && retrieval.shoppers == 200, "clusters are what lists are for: {retrieval:?}");
 
         let all = Bitmap::filled(items, true);
         let listed = Exact::with_lists(exact.rows().to_vec().into(), depth, Some(lists));
@@ -302,13 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_lists_where_they_are_not_worth_it() {
+    fn lists_do_not_pay_where_vectors_point_everywhere() {
         let (items, depth) = (20_000, 32);
         let exact = Exact::new(made(items, depth, 0, 1).into(), depth);
         let queries = made(200, depth, 0, 2);
         let queries: Vec<&[f32]> = queries.chunks(depth).collect();
-        assert!(Lists::of(&exact, &queries).is_none(), "vectors in all directions");
-        let exact = Exact::new(made(items, depth, 90, 1).into(), depth);
+        let (_, retrieval) = Lists::of(&exact, &queries).unwrap();
+        assert!(!retrieval.pays(), "vectors in all directions: {retrieval:?}");
         assert!(Lists::of(&exact, &queries[..FEW - 1]).is_none(), "a sample that tells nothing");
     }
 }

@@ -172,8 +172,8 @@ pub trait Recommend: Send + Sync {
         Ok(false)
     }
 
-    /// Looks at some lists of the items from now on, if there are many, if an exact search would have to look at all, and if lists find what
-    /// histories like these ask for.
+    /// Looks at some lists of the items from now on, if there are many, if an exact search would have to look at all, and if that pays for
+    /// histories like these. What was measured, if anything was.
     fn partition(&mut self, _histories: &[History]) -> Option<Retrieval> {
         None
     }

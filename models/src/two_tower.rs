@@ -350,3 +350,53 @@ impl ByVectors for TwoTowerModel {
         tensors
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::random;
+    use crate::{Bitmap, Eligible, Found, Recommend, weights};
+
+    #[test]
+    fn lists_of_items_are_a_part_of_the_model() {
+        let (items, users, settings) = (5000, 300, TwoTower { factors: 8, ..TwoTower::default() });
+        let depth = settings.factors;
+        let centres = random((40, depth), 1.0, 1);
+        let near = |rows: usize, seed: u64| -> Vec<f32> {
+            let mut values = random((rows, depth), 0.2, seed);
+            for (row, vector) in values.chunks_mut(depth).enumerate() {
+                vector.iter_mut().zip(&centres[row % 40 * depth..]).for_each(|(value, centre)| *value += centre);
+                let length = dot(vector, vector).sqrt();
+                vector.iter_mut().for_each(|value| *value /= length);
+            }
+            values
+        };
+        let mut model = TwoTowerModel {
+            scaling: settings.scaling,
+            unit: settings.cosine(),
+            vectors: Vectors::new(near(items, 2).into(), depth),
+            steps: Array::default(),
+            users: near(users, 3).into(),
+            tower: Tower { inward: Array::default(), outward: Array::default() },
+        };
+        assert!(model.unit);
+        let queries: Vec<Vec<f32>> = model.users.chunks(depth).map(<[f32]>::to_vec).collect();
+        let measured = model.vectors.partition(&queries).unwrap();
+        assert!(measured.pays() && measured.probes < measured.lists / 4, "{measured:?}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        weights::write(&path, Recommend::tensors(&model)).unwrap();
+        let mut written = Weights::open(&path).unwrap();
+        let read = TwoTowerModel::load(&settings, (users, items), &mut written).unwrap();
+        written.finish().unwrap();
+        let all = Bitmap::filled(items, true);
+        let (mut before, mut after) = (Found::default(), Found::default());
+        for user in 0..users as u32 {
+            let history = History { user: Some(user), ..History::default() };
+            model.recommend(history, 20, Eligible::new(&all), &mut before);
+            read.recommend(history, 20, Eligible::new(&all), &mut after);
+            assert!(before.items.len() == 20 && before.items == after.items, "user {user}");
+        }
+    }
+}

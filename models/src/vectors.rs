@@ -215,11 +215,13 @@ impl Vectors {
         Self::new(values.into(), self.depth()).fitted_to(self.fitted)
     }
 
-    /// Puts the items into lists if that is worth it for queries like these.
+    /// Puts the items into lists if that pays for queries like these. What was measured; nothing if the sample is too small.
     pub fn partition(&mut self, queries: &[Vec<f32>]) -> Option<Retrieval> {
         let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
         let (lists, retrieval) = Lists::of(&self.index, &queries)?;
-        self.index = Arc::new(Exact::with_lists(self.values().to_vec().into(), self.depth(), Some(lists)));
+        if retrieval.pays() {
+            self.index = Arc::new(Exact::with_lists(self.values().to_vec().into(), self.depth(), Some(lists)));
+        }
         Some(retrieval)
     }
 

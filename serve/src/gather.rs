@@ -96,3 +96,65 @@ impl AsyncWrite for Gathered {
         Pin::new(&mut socket.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    async fn pair() -> (Gathered, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Gathered::new(listener.accept().await.unwrap().0), peer)
+    }
+
+    #[tokio::test]
+    async fn writes_wait_until_they_are_sent() {
+        let (mut socket, mut peer) = pair().await;
+        socket.write_all(b"a few ").await.unwrap();
+        socket.write_vectored(&[IoSlice::new(b"wor"), IoSlice::new(b"ds")]).await.unwrap();
+        socket.flush().await.unwrap();
+        let mut read = [0; 11];
+        let early = timeout(Duration::from_millis(50), peer.read(&mut read)).await;
+        assert!(early.is_err(), "nothing was to be sent yet");
+        poll_fn(|context| socket.send(context)).await.unwrap();
+        peer.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"a few words");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_stops_the_writer_and_nothing_is_lost() {
+        let (mut socket, mut peer) = pair().await;
+        let written: Vec<u8> = (0..32 << 20).map(|at: u32| (at % 251) as u8).collect();
+        let all = written.clone();
+        let mut writer = tokio::spawn(async move {
+            socket.write_all(&all).await.unwrap();
+            socket.shutdown().await.unwrap();
+        });
+        assert!(timeout(Duration::from_millis(200), &mut writer).await.is_err(), "all of it was taken");
+        let mut read = Vec::new();
+        peer.read_to_end(&mut read).await.unwrap();
+        writer.await.unwrap();
+        assert!(read == written, "{} bytes of {}", read.len(), written.len());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_gone_is_an_error() {
+        let (mut socket, peer) = pair().await;
+        drop(peer);
+        let outcome = timeout(Duration::from_secs(5), async {
+            loop {
+                socket.write_all(&[0; 1000]).await?;
+                poll_fn(|context| socket.send(context)).await?;
+                tokio::task::yield_now().await;
+            }
+            #[expect(unreachable_code)]
+            io::Result::Ok(())
+        });
+        assert!(outcome.await.expect("no error came").is_err());
+    }
+}
