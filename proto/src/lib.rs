@@ -13,8 +13,13 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/aisle.v
 impl Money {
     /// From a price; cents and the like are exact to a billionth.
     pub fn from_price(price: f32, currency: Option<&str>) -> Money {
-        // Shortest decimal text: 2.55f32 is 2.55 to a shopper, not 2.5499999.
-        let exact: f64 = price.to_string().parse().unwrap_or_else(|_| f64::from(price));
+        // Nearly all prices have four decimals at most, and below 1,000 no other such number is as near.
+        let parts = (f64::from(price) * 1e4).round();
+        let exact = match price.abs() < 1000.0 && (parts / 1e4) as f32 == price {
+            true => parts / 1e4,
+            // Shortest decimal text: 2.55f32 is 2.55 to a shopper, not 2.5499999.
+            false => price.to_string().parse().unwrap_or_else(|_| f64::from(price)),
+        };
         let units = exact.trunc();
         Money {
             currency_code: currency.unwrap_or_default().to_string(),
@@ -41,6 +46,18 @@ mod tests {
             let money = Money::from_price(price, Some("GBP"));
             assert_eq!((money.units, money.nanos), (units, nanos));
             assert_eq!(money.to_price(), price);
+        }
+    }
+
+    #[test]
+    fn money_is_what_the_shortest_decimal_text_says() {
+        let prices = (0..4_000_000u32).map(|at| f32::from_bits(at.wrapping_mul(0x9E37_79B9))).filter(|price| price.abs() < 1e9);
+        let cents = (0..200_000).map(|cents| cents as f32 / 100.0);
+        for price in prices.step_by(7).chain(cents) {
+            let exact: f64 = price.to_string().parse().unwrap();
+            let expected = (exact.trunc() as i64, (exact.fract() * 1e9).round() as i32);
+            let money = Money::from_price(price, None);
+            assert_eq!((money.units, money.nanos), expected, "{price}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::{Mutex, oneshot};
 
-/// Threads of the lowest priority, as many as there are cores: what they share a core with gets 98 % of it.
+/// Threads that run when a core has nothing else to do, as many as there are cores; one that never has nothing leaves them a three-hundredth.
 pub struct Background {
     pool: ThreadPool,
     /// One piece of work at a time: a thread that waits for the others' part of one would take up the next meanwhile, and wait for a lock that
@@ -51,8 +51,14 @@ impl Background {
 #[cfg(target_os = "linux")]
 fn step_back() {
     const LOWEST: i32 = 19;
-    if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
-        tracing::debug!(%error, "loading keeps its priority");
+    // A priority decides the share alone; idle also who runs first: a request need not wait for the end of a slice.
+    // SAFETY: both are about the calling thread, 0; the structure is plain numbers, zero among their values.
+    let (lowest, idle) = unsafe {
+        let plain = std::mem::zeroed();
+        (libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST), libc::sched_setscheduler(0, libc::SCHED_IDLE, &plain))
+    };
+    if lowest != 0 || idle != 0 {
+        tracing::debug!(error = %std::io::Error::last_os_error(), "requests may wait for slices of loading");
     }
 }
 
@@ -64,6 +70,14 @@ mod tests {
     use super::*;
     use rayon::prelude::*;
     use std::time::Duration;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn work_steps_back_for_all_others() {
+        // SAFETY: 0 is the calling thread.
+        let policy = Background::new().unwrap().run(|| unsafe { libc::sched_getscheduler(0) }).await.unwrap();
+        assert_eq!(policy, libc::SCHED_IDLE);
+    }
 
     /// Work that holds a lock while its parts run must not meet other work that wants it.
     #[tokio::test(flavor = "multi_thread")]
