@@ -66,8 +66,8 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// Lists for the vectors of an index and queries like these, and what they are worth; `None` where the sample is too small to tell. The same
-    /// vectors and queries give the same lists. O(√items · items · d).
+    /// Lists for the vectors of an index and queries like these, and what they are worth; `None` where the sample is too small to tell, or no
+    /// vector has a direction. The same vectors and queries give the same lists. O(√items · items · d).
     pub fn of(index: &Exact, queries: &[&[f32]]) -> Option<(Self, Retrieval)> {
         let (len, depth) = (index.len(), index.depth());
         if queries.len() < FEW || len < K || depth == 0 {
@@ -78,6 +78,9 @@ impl Lists {
 
         let count = (len as f64).sqrt() as usize;
         let centroids = learn(index, count.next_power_of_two());
+        if centroids.is_empty() {
+            return None;
+        }
         let of = nearest(&centroids, depth, (0..len as u32).map(|item| index.row(item)));
         let mut lists = Self { depth, centroids: centroids.into(), of: of.into(), probes: vec![1].into() };
         let count = lists.len();
@@ -317,5 +320,7 @@ mod tests {
         let (_, retrieval) = Lists::of(&exact, &queries).unwrap();
         assert!(!retrieval.pays(), "vectors in all directions: {retrieval:?}");
         assert!(Lists::of(&exact, &queries[..FEW - 1]).is_none(), "a sample that tells nothing");
+        let nothing = Exact::new(vec![0.0; items * depth].into(), depth);
+        assert!(Lists::of(&nothing, &queries).is_none(), "vectors without a direction");
     }
 }
