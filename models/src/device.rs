@@ -1,4 +1,4 @@
-//! Where numbers are crunched. The only file that knows CUDA.
+//! Where numbers are crunched. Beside `cuda.rs` the only file that knows CUDA.
 
 use crate::{ModelError, Result};
 
@@ -20,7 +20,8 @@ impl Device {
     pub(crate) fn open(self) -> Result<candle_core::Device> {
         match self {
             Device::Cpu => Ok(candle_core::Device::Cpu),
-            Device::Cuda(number) => candle_core::Device::new_cuda(number).map_err(ModelError::device),
+            // One stream for all threads: work of several must not overtake each other.
+            Device::Cuda(number) => candle_core::Device::new_cuda_with_stream(number).map_err(ModelError::device),
         }
     }
 }

@@ -356,6 +356,11 @@ impl Exact {
         up(length_of(query)) * (self.slack() - 1.0)
     }
 
+    /// The largest score that a query can have with a vector of length 1, however it is added up.
+    pub(crate) fn reach(&self, query: &[f32]) -> f32 {
+        up(length_of(query)) * self.slack()
+    }
+
     /// The best of some items, whatever else there is.
     pub(crate) fn best_of(&self, items: &[u32], query: &[f32], k: usize, found: &mut Found) {
         found.scratch.rows.clear();

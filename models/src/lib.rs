@@ -23,6 +23,8 @@ mod content;
 mod context;
 mod contrast;
 mod cross_sell;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dense;
 mod device;
 mod ease;

@@ -1,83 +1,129 @@
 //! Many queries at once on a GPU: the same answers, to the bit, as one by one on a core.
 //!
-//! The device multiplies a block of queries with all items, as they lie in the exact index, and keeps of each group of [`GROUP`] items the
-//! largest score: what comes back over the bus is a sixteenth of the scores. A product that the device rounds in its own way is off from
-//! ours by at most a known error, so the groups that can hold one of the k best are known for certain; their items are scored again on the
-//! cores by the kernel of every other search, which decides.
+//! The device multiplies a block of queries with the items, the longest first, and keeps of each query the places that can be among its
+//! best. A product that the device rounds in its own way is off from ours by at most a known error: a query's limit is a score that as many
+//! items reach as are wanted, and what comes within twice the error of it stays. Those few are scored again on the cores by the kernel of
+//! every other search, which decides; meanwhile the device is at the next block. It stops where no later item is long enough.
 
 use crate::device::Device;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
-use crate::kernels::{reached_by, simd};
 use crate::top_k::Scored;
-use crate::{Bitmap, ModelError, Result};
-use candle_core::{DType, Device as Processor, Tensor};
+use crate::{Bitmap, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Items of which the device tells the largest score alone.
-const GROUP: usize = 16;
-/// Scores of a block: with the sum of scores and filter, 1 GiB on the device.
-const SCORES: usize = 1 << 27;
 /// Queries of a block, at most.
-const BLOCK: usize = 1024;
+pub(crate) const BLOCK: usize = 1024;
+/// Sections of a tile whose largest scores tell the first limit, and so the most items that a query can want.
+pub(crate) const SECTIONS: usize = 1024;
+/// Places that can be kept for a query. One that has more is answered on the cores.
+pub(crate) const ROOM: usize = 2048;
+/// Places and depth are filled up with zeros to multiples of this.
+const WHOLE: usize = 4;
+
+/// What a processor is asked about a block of queries.
+pub(crate) struct Block<'a> {
+    pub queries: &'a [&'a [f32]],
+    /// How many places must reach the limit of each, 1 to [`SECTIONS`].
+    pub wanted: &'a [u32],
+    /// How far below its limit a score may be and its place is kept.
+    pub slack: &'a [f32],
+    /// One bit a place, the lowest first: whether it may be found.
+    pub open: &'a [u32],
+    /// Whether no place from this one on can reach what is kept at these limits.
+    pub over: &'a (dyn Fn(usize, &[f32]) -> bool + Sync),
+}
+
+/// What holds the vectors.
+enum Processor {
+    Cores(cores::Cores),
+    #[cfg(feature = "cuda")]
+    Gpu(Box<crate::cuda::Gpu>),
+}
+
+impl Processor {
+    /// For each query the places that can be among its best; nothing for one that has too many.
+    fn candidates(&self, block: &Block) -> candle_core::Result<Vec<Option<Vec<u32>>>> {
+        match self {
+            Processor::Cores(cores) => Ok(cores.candidates(block)),
+            #[cfg(feature = "cuda")]
+            Processor::Gpu(gpu) => gpu.candidates(block),
+        }
+    }
+}
 
 /// An exact index whose batches are computed on a device.
 pub struct OnDevice {
     exact: Arc<Exact>,
     processor: Processor,
-    /// `depth × places`: the vectors as columns, the longest first, zeros to the next whole group.
-    columns: Tensor,
-    places: usize,
-    /// Whether all products have bounds.
+    /// Whether the items lie by length and all products have bounds.
     bounded: bool,
 }
 
 impl OnDevice {
-    /// Copies the vectors of an index to a device.
+    /// Copies the vectors of an index to a device. [`Device::Cpu`] does the same on the cores, slowly: to compare with.
     ///
     /// # Errors
-    /// [`ModelError::Device`] without such a device, or without room on it.
+    /// [`crate::ModelError::Device`] without such a device, or without room on it: it takes 4 bytes a number, and 150 MiB.
     pub fn new(exact: Arc<Exact>, device: Device) -> Result<Self> {
-        let processor = device.open()?;
-        let (depth, order) = (exact.depth(), exact.order());
-        let places = order.len().next_multiple_of(GROUP);
-        let mut rows = vec![0f32; places * depth];
-        rows.par_chunks_mut(depth.max(1)).zip(order).for_each(|(row, &item)| row.copy_from_slice(exact.row(item)));
-        let columns = Tensor::from_vec(rows, (places, depth), &processor).and_then(|rows| rows.t()?.contiguous());
-        let bounded = places * depth > 0 && exact.has_bounds();
-        Ok(Self { columns: columns.map_err(ModelError::device)?, exact, processor, places, bounded })
-    }
-
-    /// For each query the largest score of each group of places; what is not allowed counts as minus infinity.
-    fn peaks(&self, queries: &[&[f32]], allowed: &Bitmap) -> candle_core::Result<Vec<f32>> {
-        let order = self.exact.order();
-        let closed = |place: usize| order.get(place).is_none_or(|&item| !allowed.contains(item));
-        let bias: Vec<f32> = (0..self.places).map(|place| if closed(place) { f32::NEG_INFINITY } else { 0.0 }).collect();
-        let bias = Tensor::from_vec(bias, (1, self.places), &self.processor)?;
-        let queries = Tensor::from_vec(queries.concat(), (queries.len(), self.exact.depth()), &self.processor)?;
-        let scores = queries.matmul(&self.columns)?.broadcast_add(&bias)?;
-        let peaks = scores.reshape((scores.dim(0)?, self.places / GROUP, GROUP))?.max(2)?;
-        peaks.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
-    }
-
-    /// The best among the groups whose peak allows it.
-    fn best(&self, (peaks, query): (&[f32], &[f32]), k: usize, eligible: Eligible, found: &mut Found) {
-        // So many groups reach this, each by another item: with those that are left out, at least k items do.
-        let open: Vec<f32> = peaks.iter().copied().filter(|peak| peak.is_finite()).collect();
-        let least = reached_by(simd(), &open, k + eligible.except.len());
-        let order = self.exact.order();
-        let error = self.exact.rounding(query);
-        let mut candidates: Vec<u32> = Vec::new();
-        for (peak, group) in peaks.iter().zip(order.chunks(GROUP)) {
-            // This peak may be too low for its longest item, which is its first, and `least` too high for the longest of all.
-            let longest = [group, order].iter().filter_map(|items| items.first()).map(|&item| self.exact.length(item)).sum::<f32>();
-            if peak.is_finite() && *peak >= least - error * longest {
-                candidates.extend(group.iter().filter(|&&item| eligible.contains(item)));
+        let (depth, order) = (exact.depth().next_multiple_of(WHOLE), exact.order());
+        let mut rows = vec![0f32; order.len().next_multiple_of(WHOLE) * depth];
+        let copy = |(row, &item): (&mut [f32], &u32)| row[..exact.depth()].copy_from_slice(exact.row(item));
+        rows.par_chunks_mut(depth.max(1)).zip(order).for_each(copy);
+        let bounded = !rows.is_empty() && exact.lists().is_none() && exact.has_bounds();
+        let processor = match device {
+            _ if rows.is_empty() => Processor::Cores(cores::Cores { rows, depth }),
+            Device::Cpu => Processor::Cores(cores::Cores { rows, depth }),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(number) => {
+                Processor::Gpu(Box::new(crate::cuda::Gpu::new(number, &rows, depth).map_err(crate::ModelError::device)?))
             }
-        }
-        self.exact.best_of(&candidates, query, k, found);
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda(_) => return Err(crate::ModelError::NoCuda),
+        };
+        Ok(Self { exact, processor, bounded })
     }
+
+    /// Which places hold an item that is allowed.
+    fn open(&self, allowed: &Bitmap) -> Vec<u32> {
+        let word = |items: &[u32]| items.iter().enumerate().map(|(bit, &item)| u32::from(allowed.contains(item)) << bit).sum();
+        self.exact.order().par_chunks(32).map(word).collect()
+    }
+
+    /// For each query the places that can be among its `k` best, if the device can tell.
+    fn candidates(&self, queries: &[&[f32]], k: usize, eligible: &[Eligible], open: &[u32]) -> Option<Vec<Option<Vec<u32>>>> {
+        // Exclusions are looked at later: with them, so many items must reach a limit.
+        let wanted: Vec<usize> = eligible.iter().map(|eligible| k + eligible.except.len()).collect();
+        let within: Vec<u32> = wanted.iter().map(|&wanted| wanted.clamp(1, SECTIONS) as u32).collect();
+        let order = self.exact.order();
+        let length = |place: usize| order.get(place).map_or(0.0, |&item| self.exact.length(item));
+        // A score of ours may be this much above the device's, and the one it must beat this much below.
+        let slack: Vec<f32> = queries.iter().map(|query| 2.0 * self.exact.rounding(query) * length(0)).collect();
+        let reach: Vec<f32> = queries.iter().map(|query| self.exact.reach(query)).collect();
+        let over = |place: usize, least: &[f32]| {
+            let longest = length(place);
+            least.iter().zip(&slack).zip(&reach).all(|((least, slack), reach)| reach * longest < least - slack)
+        };
+        let block = Block { queries, wanted: &within, slack: &slack, open, over: &over };
+        let mut found = self.processor.candidates(&block).ok()?;
+        found.iter_mut().zip(wanted).filter(|(_, wanted)| *wanted > SECTIONS).for_each(|(found, _)| *found = None);
+        Some(found)
+    }
+}
+
+/// Blocks of queries under one filter.
+fn blocks(eligible: &[Eligible]) -> Vec<Range<usize>> {
+    let mut blocks = Vec::new();
+    let mut from = 0;
+    while from < eligible.len() {
+        let same = |other: &&Eligible| std::ptr::eq(other.allowed, eligible[from].allowed);
+        let until = from + eligible[from..].iter().take(BLOCK).take_while(same).count();
+        blocks.push(from..until);
+        from = until;
+    }
+    blocks
 }
 
 impl Index for OnDevice {
@@ -92,37 +138,104 @@ impl Index for OnDevice {
 
     fn search_batch(&self, queries: &[&[f32]], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
         assert_eq!(queries.len(), eligible.len(), "one filter a query");
-        let block = (SCORES / self.places.max(1)).clamp(1, BLOCK);
+        let order = self.exact.order();
         let mut answers = Vec::with_capacity(queries.len());
-        let mut from = 0;
-        while from < queries.len() {
-            // One filter a block; exclusions are looked at on the cores.
-            let allowed = eligible[from].allowed;
-            let same = eligible[from..].iter().take(block).take_while(|other| std::ptr::eq(other.allowed, allowed)).count();
-            let (queries, eligible) = (&queries[from..from + same], &eligible[from..from + same]);
-            from += same;
-            let usable = self.bounded && queries.iter().all(|query| Exact::bounds(query));
-            match usable.then(|| self.peaks(queries, allowed)) {
-                Some(Ok(peaks)) => {
-                    answers.par_extend(queries.par_iter().zip(eligible).zip(peaks.par_chunks(self.places / GROUP)).map_init(
-                        Found::default,
-                        |found, ((query, &eligible), peaks)| {
-                            self.best((peaks, query), k, eligible, found);
-                            found.items.clone()
-                        },
-                    ))
+        let mut decide = |block: Range<usize>, candidates: Option<Vec<Option<Vec<u32>>>>| {
+            let (queries, eligible) = (&queries[block.clone()], &eligible[block]);
+            // A device that fails, or numbers without bounds: the cores know the answer too.
+            let Some(candidates) = candidates else { return answers.extend(self.exact.search_batch(queries, k, eligible)) };
+            let of_query = |found: &mut Found, ((query, &eligible), places): ((&&[f32], &Eligible), Option<Vec<u32>>)| {
+                match places {
+                    Some(mut items) => {
+                        items.iter_mut().for_each(|place| *place = order[*place as usize]);
+                        items.retain(|&item| eligible.contains(item));
+                        self.exact.best_of(&items, query, k, found);
+                    }
+                    None => self.exact.search(query, k, eligible, found),
                 }
-                // A device that fails, or numbers without bounds: the cores know the answer too.
-                _ => answers.extend(self.exact.search_batch(queries, k, eligible)),
+                found.items.clone()
+            };
+            answers.par_extend(queries.par_iter().zip(eligible).zip(candidates).map_init(Found::default, of_query));
+        };
+        let mut open: Option<(&Bitmap, Vec<u32>)> = None;
+        let mut multiply = |block: &Range<usize>| {
+            let (queries, eligible) = (&queries[block.clone()], &eligible[block.clone()]);
+            if !self.bounded || !queries.iter().all(|query| Exact::bounds(query)) {
+                return None;
             }
+            let allowed = eligible[0].allowed;
+            if !open.as_ref().is_some_and(|(of, _)| std::ptr::eq(*of, allowed)) {
+                open = Some((allowed, self.open(allowed)));
+            }
+            self.candidates(queries, k, eligible, &open.as_ref()?.1)
+        };
+        let mut before = None;
+        for block in blocks(eligible) {
+            let known = before.take();
+            let ((), found) =
+                rayon::join(|| known.into_iter().for_each(|(block, found)| decide(block, found)), || multiply(&block));
+            before = Some((block, found));
         }
+        before.into_iter().for_each(|(block, found)| decide(block, found));
         answers
+    }
+}
+
+/// The same steps as on a GPU, with sums in another order.
+mod cores {
+    use super::{Block, ROOM};
+    use rayon::prelude::*;
+
+    /// Places of a tile.
+    const TILE: usize = 128;
+
+    pub(super) struct Cores {
+        pub rows: Vec<f32>,
+        pub depth: usize,
+    }
+
+    impl Cores {
+        pub fn candidates(&self, block: &Block) -> Vec<Option<Vec<u32>>> {
+            let mut least = vec![f32::NEG_INFINITY; block.queries.len()];
+            let mut taken: Vec<Option<Vec<(f32, u32)>>> = vec![Some(Vec::new()); block.queries.len()];
+            for (tile, rows) in self.rows.chunks(TILE * self.depth).enumerate() {
+                let first = tile * TILE;
+                if tile > 0 && (block.over)(first, &least) {
+                    break;
+                }
+                taken.par_iter_mut().zip(&mut least).enumerate().for_each(|(query, (taken, least))| {
+                    let Some(places) = taken else { return };
+                    let limit = (*least - block.slack[query]).next_down();
+                    for (place, row) in (first as u32..).zip(rows.chunks(self.depth)) {
+                        let product = |(a, b): (&f32, &f32)| f64::from(*a) * f64::from(*b);
+                        let score = row.iter().zip(block.queries[query]).map(product).sum::<f64>() as f32;
+                        let open = block.open.get(place as usize / 32).is_some_and(|word| word >> (place % 32) & 1 == 1);
+                        if open && score >= limit {
+                            places.push((score, place));
+                        }
+                    }
+                    let wanted = block.wanted[query] as usize;
+                    if places.len() > wanted {
+                        places.select_nth_unstable_by(wanted - 1, |a, b| b.0.total_cmp(&a.0));
+                        *least = places[wanted - 1].0;
+                        let limit = (*least - block.slack[query]).next_down();
+                        places.retain(|place| place.0 >= limit);
+                    }
+                    if places.len() > ROOM {
+                        *taken = None;
+                    }
+                });
+            }
+            let places = |taken: Vec<(f32, u32)>| taken.into_iter().map(|(_, place)| place).collect();
+            taken.into_iter().map(|taken| taken.map(places)).collect()
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ModelError;
     use aisle_data::SplitMix;
 
     /// Everything but the processor is the same on a GPU; that one is asked too where a build has it and one is at hand.
@@ -140,9 +253,16 @@ mod tests {
     #[test]
     fn a_device_gives_the_answers_of_the_index() {
         let mut random = SplitMix(3);
-        for (case, items, depth) in
-            [("normal", 1000, 24), ("falling", 777, 64), ("unit", 333, 7), ("copies", 200, 5), ("one", 1, 3), ("extreme", 90, 4)]
-        {
+        for (case, items, depth) in [
+            ("normal", 1000, 24),
+            ("falling", 777, 64),
+            ("unit", 333, 7),
+            ("copies", 200, 5),
+            ("copies", 20_000, 3),
+            ("one", 1, 3),
+            ("long", 70_000, 8),
+            ("extreme", 90, 4),
+        ] {
             let mut vector = |number: usize| -> Vec<f32> {
                 let mut vector: Vec<f32> = (0..depth).map(|_| random.normal()).collect();
                 let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -164,7 +284,7 @@ mod tests {
             let some = Bitmap::of(items, |item| item % 5 == 2);
             for device in devices() {
                 let index = OnDevice::new(exact.clone(), device).unwrap();
-                for (k, except) in [(1, vec![]), (20, vec![0, 2, 7, 12]), (items + 3, vec![1])] {
+                for (k, except) in [(1, vec![]), (20, vec![0, 2, 7, 12]), (100, vec![3]), (items + 3, vec![1])] {
                     // Two filters in turn, so that blocks end where they change.
                     let eligible: Vec<Eligible> =
                         (0..9).map(|at| Eligible::without(if at % 4 < 2 { &all } else { &some }, &except)).collect();
@@ -178,6 +298,6 @@ mod tests {
     #[test]
     fn a_device_that_is_not_there_is_an_error() {
         let exact = Arc::new(Exact::new(vec![1.0].into(), 1));
-        assert!(matches!(OnDevice::new(exact, Device::Cuda(99)), Err(ModelError::Device { .. })));
+        assert!(matches!(OnDevice::new(exact, Device::Cuda(99)), Err(ModelError::Device { .. } | ModelError::NoCuda)));
     }
 }
