@@ -73,7 +73,7 @@ pub struct Bundle {
     /// Items.
     pub items: Arc<IdMap>,
     /// What is known of the items.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     user_attributes: Vec<(String, Labels)>,
     personal: Box<dyn Recommend>,
     popular: PopularModel,
@@ -96,11 +96,29 @@ pub struct Bundle {
     trained: Bitmap,
     /// Of these, what somebody touched.
     touched: Bitmap,
+    of_catalog: Arc<OfCatalog>,
+}
+
+/// What follows from a catalogue alone.
+#[derive(Default)]
+struct OfCatalog {
     facets: Facets,
     groups: Groups,
     measures: Measures,
     /// The middle price of each item's category.
     middle_prices: Vec<f32>,
+}
+
+impl OfCatalog {
+    fn of(catalog: &Catalog, category_levels: usize) -> Self {
+        let groups = Groups::of(catalog, category_levels);
+        Self {
+            facets: Facets::of(catalog, catalog.len()),
+            measures: Measures::of(catalog),
+            middle_prices: middle_prices(catalog, &groups),
+            groups,
+        }
+    }
 }
 
 impl Bundle {
@@ -243,7 +261,7 @@ impl Bundle {
             manifest,
             users: log.users.clone(),
             items: log.items.clone(),
-            catalog: catalog.clone(),
+            catalog: Arc::new(catalog.clone()),
             user_attributes: data.user_attributes.clone(),
             personal,
             popular,
@@ -269,24 +287,22 @@ impl Bundle {
             chosen: RwLock::default(),
             trained: Bitmap::default(),
             touched: Bitmap::default(),
-            facets: Facets::default(),
-            groups: Groups::default(),
-            measures: Measures::default(),
-            middle_prices: Vec::new(),
+            of_catalog: Arc::default(),
         };
-        bundle.derive();
+        bundle.derive(&[]);
         Ok(bundle)
     }
 
-    /// What follows from the rest: sets of items.
-    fn derive(&mut self) {
-        let items = self.items.len();
-        self.touched = Bitmap::of(items, |item| self.item_users[item as usize] > 0);
-        self.facets = Facets::of(&self.catalog, items);
-        self.groups = Groups::of(&self.catalog, self.category_levels());
-        self.measures = Measures::of(&self.catalog);
+    /// What follows from the rest: sets of items. What follows from the catalogue alone is shared with a version that has the same.
+    fn derive(&mut self, beside: &[&Bundle]) {
+        let same =
+            |other: &&&Bundle| Arc::ptr_eq(&other.catalog, &self.catalog) && other.category_levels() == self.category_levels();
+        self.of_catalog = match beside.iter().find(same) {
+            Some(other) => other.of_catalog.clone(),
+            None => Arc::new(OfCatalog::of(&self.catalog, self.category_levels())),
+        };
+        self.touched = Bitmap::of(self.items.len(), |item| self.item_users[item as usize] > 0);
         self.cross_sell.describe(&self.popular);
-        self.middle_prices = middle_prices(&self.catalog, &self.groups);
         self.open_up();
     }
 
@@ -382,15 +398,16 @@ impl Bundle {
     /// # Errors
     /// [`ModelError::Damaged`] names the part, what was found and what was expected.
     pub fn open(folder: &Path, version: &str) -> Result<Self> {
-        Self::open_with(folder, version, &ItemChanges::default())
+        Self::open_with(folder, version, &ItemChanges::default(), &[])
     }
 
     /// The same with rows for the items that came since and that the version does not know. They cannot be bought before
-    /// [`Bundle::welcome`].
+    /// [`Bundle::welcome`]. What is known of the items is shared with a version of `beside` that was made of the same: reading and
+    /// ordering it is more than half of a load.
     ///
     /// # Errors
     /// As [`Bundle::open`].
-    pub fn open_with(folder: &Path, version: &str, changes: &ItemChanges) -> Result<Self> {
+    pub fn open_with(folder: &Path, version: &str, changes: &ItemChanges, beside: &[&Bundle]) -> Result<Self> {
         let manifest = Self::read_manifest(folder, version)?;
         let damaged = |what: &str, found: String, expected: String| ModelError::Damaged {
             path: folder.to_path_buf(),
@@ -417,7 +434,14 @@ impl Bundle {
             }
         }
         let path_of = |name: &str| folder.join(name).to_string_lossy().into_owned();
-        let (mut items, mut catalog) = Catalog::read(&path_of(ITEMS))?;
+        let same = beside.iter().find(|other| !other.has_arrivals() && other.manifest.files.first() == manifest.files.first());
+        let (mut items, mut catalog) = match same {
+            Some(other) => (other.items.clone(), other.catalog.clone()),
+            None => {
+                let (items, catalog) = Catalog::read(&path_of(ITEMS))?;
+                (Arc::new(items), Arc::new(catalog))
+            }
+        };
         let users = IdMap::read(&path_of(USERS), "user_id")?;
         for (what, found, expected) in
             [("items", items.len(), manifest.counts.items), ("users", users.len(), manifest.counts.users)]
@@ -429,8 +453,8 @@ impl Bundle {
         let known = items.len();
         for (id, item) in &changes.new {
             if items.get(id).is_none() {
-                items.intern(id);
-                catalog.push(item, changes.items.get(id).and_then(|change| change.price));
+                Arc::make_mut(&mut items).intern(id);
+                Arc::make_mut(&mut catalog).push(item, changes.items.get(id).and_then(|change| change.price));
             }
         }
         let rows = items.len();
@@ -461,7 +485,7 @@ impl Bundle {
             version: version.into(),
             manifest,
             users: Arc::new(users),
-            items: Arc::new(items),
+            items,
             catalog,
             user_attributes: Vec::new(),
             personal,
@@ -482,13 +506,15 @@ impl Bundle {
             chosen: RwLock::default(),
             trained: Bitmap::default(),
             touched: Bitmap::default(),
-            facets: Facets::default(),
-            groups: Groups::default(),
-            measures: Measures::default(),
-            middle_prices: Vec::new(),
+            of_catalog: Arc::default(),
         };
-        bundle.derive();
+        bundle.derive(beside);
         Ok(bundle)
+    }
+
+    /// Whether it has rows for items that came since it was made.
+    fn has_arrivals(&self) -> bool {
+        self.items.len() > self.manifest.counts.items
     }
 
     /// Whether an item was there when the version was made.
@@ -504,10 +530,10 @@ impl Bundle {
     pub fn welcome(&mut self) -> Result<()> {
         let items = self.items.len();
         let first = self.manifest.counts.items;
-        if first == items {
+        if !self.has_arrivals() {
             return Ok(());
         }
-        self.catalog.available[first..].fill(true);
+        Arc::make_mut(&mut self.catalog).available[first..].fill(true);
         let content = self.manifest.hyperparameters.content.clone();
         content.validate()?;
         let placed: Vec<bool> = (0..items as u32).map(|item| self.personal.knows(item)).collect();
@@ -525,7 +551,7 @@ impl Bundle {
             newcomers.enter(&histories, (items, self.manifest.counts.cold_scale), self.personal.as_mut());
         }
         self.open_up();
-        self.upsell.settle(first, &self.groups);
+        self.upsell.settle(first, &self.of_catalog.groups);
         Ok(())
     }
 
@@ -628,17 +654,17 @@ impl Bundle {
 
     /// Numbers in titles.
     pub(crate) fn measures(&self) -> &Measures {
-        &self.measures
+        &self.of_catalog.measures
     }
 
     /// The middle price of each item's category; NaN where nothing is priced.
     pub(crate) fn middle_prices(&self) -> &[f32] {
-        &self.middle_prices
+        &self.of_catalog.middle_prices
     }
 
     /// Groups of items.
     pub(crate) fn groups(&self) -> &Groups {
-        &self.groups
+        &self.of_catalog.groups
     }
 
     /// Takes the items of an item's category, as cross-selling sees it, out of a set.
@@ -755,17 +781,17 @@ impl Bundle {
 
     /// Items by what filters ask.
     pub(crate) fn facets(&self) -> &Facets {
-        &self.facets
+        &self.of_catalog.facets
     }
 
     /// Items of a category path and below it, ascending; empty for an unknown path.
     pub fn in_category(&self, path: &str) -> &[u32] {
-        self.facets.category(path).unwrap_or(&[])
+        self.of_catalog.facets.category(path).unwrap_or(&[])
     }
 
     /// Whether a category path exists.
     pub fn has_category(&self, path: &str) -> bool {
-        self.facets.category(path).is_some()
+        self.of_catalog.facets.category(path).is_some()
     }
 
     /// Levels of the path that make a category for cross-selling; 0 = the whole path.

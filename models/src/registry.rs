@@ -189,15 +189,16 @@ impl Registry {
     /// # Errors
     /// As [`Registry::load`], and [`ModelError::GoldenMismatch`].
     pub fn verify(&self, model: &str, version: &str) -> Result<Bundle> {
-        self.verify_with(model, version, &ItemChanges::default())
+        self.verify_with(model, version, &ItemChanges::default(), &[])
     }
 
-    /// The same, and then with the items that came since and that the version does not know. O(features · dimension) more.
+    /// The same, and then with the items that came since and that the version does not know: O(features · dimension) more. Versions in memory
+    /// that may share what is known of the items are `beside`.
     ///
     /// # Errors
     /// As [`Registry::verify`].
-    pub fn verify_with(&self, model: &str, version: &str, changes: &ItemChanges) -> Result<Bundle> {
-        let mut bundle = Bundle::open_with(&self.known_version(model, version)?, version, changes)?;
+    pub fn verify_with(&self, model: &str, version: &str, changes: &ItemChanges, beside: &[&Bundle]) -> Result<Bundle> {
+        let mut bundle = Bundle::open_with(&self.known_version(model, version)?, version, changes, beside)?;
         // While they cannot be bought: a golden answer knows nothing of them.
         bundle.replay()?;
         bundle.welcome()?;

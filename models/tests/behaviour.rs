@@ -511,7 +511,11 @@ fn items_that_came_since_have_a_place_in_every_model() {
         let name = personal.algorithm();
         let version = registry.publish("shop", &mut bundle(personal)).unwrap();
         let before = registry.verify("shop", &version).unwrap();
-        let after = registry.verify_with("shop", &version, &changes).unwrap();
+        let after = registry.verify_with("shop", &version, &changes, &[&before]).unwrap();
+        // What is known of items is shared until it differs.
+        let again = registry.verify_with("shop", &version, &ItemChanges::default(), &[&after, &before]).unwrap();
+        assert!(std::sync::Arc::ptr_eq(&again.catalog, &before.catalog) && std::sync::Arc::ptr_eq(&again.items, &before.items));
+        assert_eq!((before.items.len(), before.catalog.len()), (22, 22), "{name}");
         after.shelve(&changes);
         let row = |id: &str| after.items.get(id).unwrap();
         assert_eq!((after.items.len(), row(cup), row(hammer)), (24, 22, 23), "{name}");

@@ -32,7 +32,7 @@ pub struct Version {
     /// What answers.
     pub bundle: Bundle,
     /// What answers say of its items.
-    pub cards: Cards,
+    pub cards: Arc<Cards>,
     /// The items that came since it was made.
     arrivals: BTreeMap<String, NewItem>,
     loaded: Instant,
@@ -525,8 +525,14 @@ impl Live {
         if let Some(free) = memory_available().filter(|&free| needed > free) {
             return Err(ServeError::NoMemory { version: version.into(), needed: needed >> 20, free: free >> 20 });
         }
-        let bundle = self.registry.verify_with(model, version, changes)?;
-        let cards = Cards::of(&bundle);
+        let routes = self.routes.load_full();
+        let beside: Vec<&Bundle> = routes.by_version.values().map(|version| &version.bundle).collect();
+        let bundle = self.registry.verify_with(model, version, changes, &beside)?;
+        let same = |other: &&Arc<Version>| Arc::ptr_eq(&other.bundle.catalog, &bundle.catalog);
+        let cards = match routes.by_version.values().find(same) {
+            Some(other) => other.cards.clone(),
+            None => Arc::new(Cards::of(&bundle)),
+        };
         let arrivals = arrivals(&bundle, changes).map(|(id, item)| (id.clone(), item.clone())).collect();
         Ok(Arc::new(Version { bundle, cards, arrivals, loaded: Instant::now() }))
     }

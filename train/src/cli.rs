@@ -468,7 +468,7 @@ pub fn run(cli: Cli) -> Result<()> {
             let registry = Registry::new(model.registry);
             let version = version.map_or_else(|| registry.resolve(&model.model, &alias), Ok)?;
             let changes = registry.item_changes(&model.model)?;
-            let bundle = registry.verify_with(&model.model, &version, &changes)?;
+            let bundle = registry.verify_with(&model.model, &version, &changes, &[])?;
             bundle.shelve(&changes);
             bundle.rule(&std::sync::Arc::new(registry.rules(&model.model)?));
             batch::run(&bundle, &ask)?;
