@@ -326,7 +326,7 @@ impl Exact {
         self.lists.as_ref()
     }
 
-    /// The items by descending length, list after list.
+    /// The items by descending length; of no use with lists.
     pub(crate) fn order(&self) -> &[u32] {
         &self.order[..self.len()]
     }

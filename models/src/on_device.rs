@@ -69,10 +69,12 @@ impl OnDevice {
     /// [`crate::ModelError::Device`] without such a device, or without room on it: it takes 4 bytes a number, and 150 MiB.
     pub fn new(exact: Arc<Exact>, device: Device) -> Result<Self> {
         let (depth, order) = (exact.depth().next_multiple_of(WHOLE), exact.order());
+        // In lists they do not lie by length: the cores answer.
+        let order = if exact.lists().is_some() { &[] } else { order };
         let mut rows = vec![0f32; order.len().next_multiple_of(WHOLE) * depth];
         let copy = |(row, &item): (&mut [f32], &u32)| row[..exact.depth()].copy_from_slice(exact.row(item));
         rows.par_chunks_mut(depth.max(1)).zip(order).for_each(copy);
-        let bounded = !rows.is_empty() && exact.lists().is_none() && exact.has_bounds();
+        let bounded = !rows.is_empty() && exact.has_bounds();
         let processor = match device {
             _ if rows.is_empty() => Processor::Cores(cores::Cores { rows, depth }),
             Device::Cpu => Processor::Cores(cores::Cores { rows, depth }),

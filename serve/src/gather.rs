@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes that are held back at most.
+/// From so many bytes on, what is held back leaves before more comes; and memory that a connection keeps.
 const MOST: usize = 64 << 10;
 
 struct Socket {
@@ -30,6 +30,7 @@ impl Socket {
             self.sent += count;
         }
         self.held.clear();
+        self.held.shrink_to(MOST);
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
