@@ -113,7 +113,7 @@ impl OfCatalog {
     fn of(catalog: &Catalog, category_levels: usize) -> Self {
         let groups = Groups::of(catalog, category_levels);
         Self {
-            facets: Facets::of(catalog, catalog.len()),
+            facets: Facets::of(catalog),
             measures: Measures::of(catalog),
             middle_prices: middle_prices(catalog, &groups),
             groups,

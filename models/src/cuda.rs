@@ -3,15 +3,19 @@
 
 use crate::on_device::{BLOCK, Block, ROOM, SECTIONS};
 use candle_core::cuda_backend::cudarc;
-use candle_core::{Error, Result};
 use cudarc::cublas::sys::cublasOperation_t::{CUBLAS_OP_N, CUBLAS_OP_T};
 use cudarc::cublas::{CudaBlas, Gemm, GemmConfig};
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg};
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Places of a tile: with a block of queries 128 MiB of scores.
-pub(crate) const TILE: usize = 1 << 15;
+const TILE: usize = 1 << 15;
+/// Threads of a block of `take` and `narrow`, one for each value of a byte.
 const THREADS: u32 = 256;
+
+/// The driver, the compiler and cuBLAS each have an error of their own.
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A GPU that holds the vectors of an index.
 pub(crate) struct Gpu {
@@ -45,14 +49,14 @@ struct Room {
 impl Gpu {
     /// Takes memory and copies vectors, row-major by place; depth and places are multiples of four.
     pub fn new(number: usize, rows: &[f32], depth: usize) -> Result<Self> {
-        let context = CudaContext::new(number).map_err(Error::wrap)?;
+        let context = CudaContext::new(number)?;
         let stream = context.default_stream();
         let places = rows.len() / depth;
-        let source = cudarc::nvrtc::compile_ptx(include_str!("select.cu")).map_err(Error::wrap)?;
-        let module = context.load_module(source).map_err(Error::wrap)?;
-        let kernel = |name: &str| module.load_function(name).map_err(Error::wrap);
-        let reals = |count: usize| stream.alloc_zeros::<f32>(count).map_err(Error::wrap);
-        let numbers = |count: usize| stream.alloc_zeros::<u32>(count).map_err(Error::wrap);
+        let sizes = format!("#define SECTIONS {SECTIONS}\n#define ROOM {ROOM}\n#define THREADS {THREADS}\n");
+        let module = context.load_module(cudarc::nvrtc::compile_ptx(sizes + include_str!("select.cu"))?)?;
+        let kernel = |name: &str| module.load_function(name);
+        let reals = |count: usize| stream.alloc_zeros::<f32>(count);
+        let numbers = |count: usize| stream.alloc_zeros::<u32>(count);
         let room = Room {
             scores: reals(BLOCK * places.min(TILE))?,
             queries: reals(BLOCK * depth)?,
@@ -65,11 +69,11 @@ impl Gpu {
             values: reals(ROOM * BLOCK)?,
         };
         Ok(Self {
-            blas: CudaBlas::new(stream.clone()).map_err(Error::wrap)?,
+            blas: CudaBlas::new(stream.clone())?,
             begin: kernel("begin")?,
             take: kernel("take")?,
             narrow: kernel("narrow")?,
-            rows: stream.clone_htod(rows).map_err(Error::wrap)?,
+            rows: stream.clone_htod(rows)?,
             depth,
             places,
             room: Mutex::new(room),
@@ -80,14 +84,7 @@ impl Gpu {
     /// For each query the places that can be among its best; nothing for one that has too many.
     pub fn candidates(&self, block: &Block) -> Result<Vec<Option<Vec<u32>>>> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        self.run(block, &mut room).map_err(Error::wrap)
-    }
-
-    fn run(
-        &self,
-        block: &Block,
-        room: &mut Room,
-    ) -> std::result::Result<Vec<Option<Vec<u32>>>, Box<dyn std::error::Error + Send + Sync>> {
+        let room = &mut *room;
         let (stream, depth, count) = (&self.stream, self.depth, block.queries.len());
         let mut queries = vec![0f32; count * depth];
         queries.chunks_mut(depth).zip(block.queries).for_each(|(row, query)| row[..query.len()].copy_from_slice(query));

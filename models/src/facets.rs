@@ -33,7 +33,8 @@ pub(crate) struct Facets {
 
 impl Facets {
     /// Of a catalogue. O(items · log items).
-    pub fn of(catalog: &Catalog, items: usize) -> Self {
+    pub fn of(catalog: &Catalog) -> Self {
+        let items = catalog.len();
         let mut lists: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
         for item in 0..items as u32 {
             let Some(path) = catalog.category.get(item) else { continue };
@@ -144,7 +145,7 @@ mod tests {
                 catalog.currency.push(known.then_some(if a == 0 { "EUR" } else { "GBP" }));
                 *price = if known { (random.draw() % 50) as f32 } else { f32::NAN };
             }
-            let facets = Facets::of(&catalog, items);
+            let facets = Facets::of(&catalog);
             let all = Bitmap::filled(items, true);
             let same = |change: &dyn Fn(&mut Bitmap), holds: &dyn Fn(u32) -> bool, what: &str| {
                 let mut allowed = all.clone();

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
 use crate::top_k::Scored;
-use crate::{Bitmap, Result};
+use crate::{Bitmap, ModelError, Result};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,12 +44,12 @@ enum Processor {
 }
 
 impl Processor {
-    /// For each query the places that can be among its best; nothing for one that has too many.
-    fn candidates(&self, block: &Block) -> candle_core::Result<Vec<Option<Vec<u32>>>> {
+    /// For each query the places that can be among its best, nothing for one that has too many; nothing at all from a device that fails.
+    fn candidates(&self, block: &Block) -> Option<Vec<Option<Vec<u32>>>> {
         match self {
-            Processor::Cores(cores) => Ok(cores.candidates(block)),
+            Processor::Cores(cores) => Some(cores.candidates(block)),
             #[cfg(feature = "cuda")]
-            Processor::Gpu(gpu) => gpu.candidates(block),
+            Processor::Gpu(gpu) => gpu.candidates(block).ok(),
         }
     }
 }
@@ -66,7 +66,7 @@ impl OnDevice {
     /// Copies the vectors of an index to a device. [`Device::Cpu`] does the same on the cores, slowly: to compare with.
     ///
     /// # Errors
-    /// [`crate::ModelError::Device`] without such a device, or without room on it: it takes 4 bytes a number, and 150 MiB.
+    /// [`ModelError::Device`] without such a device, or without room on it: it takes 4 bytes a number, and 150 MiB.
     pub fn new(exact: Arc<Exact>, device: Device) -> Result<Self> {
         let (depth, order) = (exact.depth().next_multiple_of(WHOLE), exact.order());
         // In lists they do not lie by length: the cores answer.
@@ -76,14 +76,14 @@ impl OnDevice {
         rows.par_chunks_mut(depth.max(1)).zip(order).for_each(copy);
         let bounded = !rows.is_empty() && exact.has_bounds();
         let processor = match device {
-            _ if rows.is_empty() => Processor::Cores(cores::Cores { rows, depth }),
-            Device::Cpu => Processor::Cores(cores::Cores { rows, depth }),
             #[cfg(feature = "cuda")]
-            Device::Cuda(number) => {
-                Processor::Gpu(Box::new(crate::cuda::Gpu::new(number, &rows, depth).map_err(crate::ModelError::device)?))
+            Device::Cuda(number) if !rows.is_empty() => {
+                let gpu = crate::cuda::Gpu::new(number, &rows, depth);
+                Processor::Gpu(Box::new(gpu.map_err(|error| ModelError::device(candle_core::Error::wrap(error)))?))
             }
             #[cfg(not(feature = "cuda"))]
-            Device::Cuda(_) => return Err(crate::ModelError::NoCuda),
+            Device::Cuda(_) if !rows.is_empty() => return Err(ModelError::NoCuda),
+            _ => Processor::Cores(cores::Cores { rows, depth }),
         };
         Ok(Self { exact, processor, bounded })
     }
@@ -109,7 +109,7 @@ impl OnDevice {
             least.iter().zip(&slack).zip(&reach).all(|((least, slack), reach)| reach * longest < least - slack)
         };
         let block = Block { queries, wanted: &within, slack: &slack, open, over: &over };
-        let mut found = self.processor.candidates(&block).ok()?;
+        let mut found = self.processor.candidates(&block)?;
         found.iter_mut().zip(wanted).filter(|(_, wanted)| *wanted > SECTIONS).for_each(|(found, _)| *found = None);
         Some(found)
     }
@@ -144,7 +144,7 @@ impl Index for OnDevice {
         let mut answers = Vec::with_capacity(queries.len());
         let mut decide = |block: Range<usize>, candidates: Option<Vec<Option<Vec<u32>>>>| {
             let (queries, eligible) = (&queries[block.clone()], &eligible[block]);
-            // A device that fails, or numbers without bounds: the cores know the answer too.
+            // A device that fails, numbers without bounds, or more answers than it can tell: the cores know them too.
             let Some(candidates) = candidates else { return answers.extend(self.exact.search_batch(queries, k, eligible)) };
             let of_query = |found: &mut Found, ((query, &eligible), places): ((&&[f32], &Eligible), Option<Vec<u32>>)| {
                 match places {
@@ -162,7 +162,7 @@ impl Index for OnDevice {
         let mut open: Option<(&Bitmap, Vec<u32>)> = None;
         let mut multiply = |block: &Range<usize>| {
             let (queries, eligible) = (&queries[block.clone()], &eligible[block.clone()]);
-            if !self.bounded || !queries.iter().all(|query| Exact::bounds(query)) {
+            if k > SECTIONS || !self.bounded || !queries.iter().all(|query| Exact::bounds(query)) {
                 return None;
             }
             let allowed = eligible[0].allowed;
@@ -237,7 +237,6 @@ mod cores {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ModelError;
     use aisle_data::SplitMix;
 
     /// Everything but the processor is the same on a GPU; that one is asked too where a build has it and one is at hand.

@@ -1,8 +1,5 @@
-// Which places of a block of scores can be among the best of each query. Called from `cuda.rs`, which says what the arguments are.
-
-#define SECTIONS 1024
-#define ROOM 2048
-#define THREADS 256
+// Which places of a block of scores can be among the best of each query. Called from `cuda.rs`, which says what the arguments are, and what
+// SECTIONS, ROOM and THREADS are.
 
 static __device__ bool is_open(const unsigned *open, unsigned place) {
   return open[place >> 5] >> (place & 31) & 1;
