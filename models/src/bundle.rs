@@ -707,8 +707,8 @@ impl Bundle {
     /// Prices and stock from now on: those of the version's catalogue with these changes. Rules that look at them are looked at again.
     pub fn shelve(&self, changes: &ItemChanges) {
         let shelf = Arc::new(Shelf::of(&self.catalog, &self.items, changes));
-        *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
-        self.chosen.write().unwrap_or_else(PoisonError::into_inner).clear();
+        replace(&self.shelf, shelf);
+        replace(&self.chosen, BTreeMap::new());
         let rules = self.compendium();
         if rules.by_shelf {
             self.rule(rules.set());
@@ -717,8 +717,7 @@ impl Bundle {
 
     /// The rules from now on. O(conditions · items).
     pub fn rule(&self, set: &Arc<RuleSet>) {
-        let compiled = Arc::new(Compendium::of(self, set, &self.shelf()));
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = compiled;
+        replace(&self.rules, Arc::new(Compendium::of(self, set, &self.shelf())));
     }
 
     /// The rules as they stand.
@@ -745,11 +744,10 @@ impl Bundle {
             // Prices or stock changed meanwhile: right for this request, and not to be remembered.
             return Ok(items);
         }
-        let mut chosen = self.chosen.write().unwrap_or_else(PoisonError::into_inner);
-        if chosen.len() >= REMEMBERED {
-            chosen.clear();
+        if self.chosen.read().unwrap_or_else(PoisonError::into_inner).len() >= REMEMBERED {
+            replace(&self.chosen, BTreeMap::new());
         }
-        chosen.insert(text.to_string(), items.clone());
+        self.chosen.write().unwrap_or_else(PoisonError::into_inner).insert(text.to_string(), items.clone());
         Ok(items)
     }
 
@@ -808,6 +806,11 @@ impl Bundle {
     pub fn bought(&self, user: u32) -> &[u32] {
         &self.bought.items[self.bought.range(user)]
     }
+}
+
+/// Puts a value in the place of another, which is freed after the lock that every answer takes.
+fn replace<T>(place: &RwLock<T>, value: T) {
+    let _before = std::mem::replace(&mut *place.write().unwrap_or_else(PoisonError::into_inner), value);
 }
 
 /// A log cut in what weights are learned by, and the last days that they are learned on; without times, each shopper's last order. `None` if

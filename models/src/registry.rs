@@ -402,20 +402,33 @@ impl Registry {
         })
     }
 
+    /// The version that an alias pointed at before.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFound`], [`ModelError::NoEarlierVersion`].
+    pub fn earlier(&self, model: &str, alias: &str) -> Result<String> {
+        self.resolve(model, alias)?;
+        let mut aliases = self.aliases(model)?;
+        step_back(model, &mut aliases, alias)
+    }
+
     /// Points an alias back at the version before. Returns the aliases after it.
     ///
     /// # Errors
     /// [`ModelError::NoEarlierVersion`], or what verifying the earlier version returns; the alias then stays.
     pub fn rollback(&self, model: &str, alias: &str) -> Result<Aliases> {
-        self.resolve(model, alias)?;
+        self.point_back(model, alias, &self.verify(model, &self.earlier(model, alias)?)?)
+    }
+
+    /// The same, to [`Registry::earlier`], which was just verified.
+    ///
+    /// # Errors
+    /// As [`Registry::rollback`].
+    pub fn point_back(&self, model: &str, alias: &str, verified: &Bundle) -> Result<Aliases> {
         self.change(model, |aliases| {
-            let none = || ModelError::NoEarlierVersion { alias: alias.into(), model: model.into() };
-            let entry = aliases.aliases.get_mut(alias).ok_or_else(none)?;
-            let version = entry.previous.pop().ok_or_else(none)?;
-            self.verify(model, &version)?;
-            entry.version = version;
-            entry.since = moment_of(now_millis());
-            Ok(())
+            let version = step_back(model, aliases, alias)?;
+            // Another one only if the alias moved meanwhile.
+            if version != verified.version { self.verify(model, &version).map(drop) } else { Ok(()) }
         })
     }
 
@@ -430,6 +443,15 @@ impl Registry {
         drop(guard);
         Ok(aliases)
     }
+}
+
+/// Points an alias back at the version before, whose name it returns.
+fn step_back(model: &str, aliases: &mut Aliases, alias: &str) -> Result<String> {
+    let none = || ModelError::NoEarlierVersion { alias: alias.into(), model: model.into() };
+    let entry = aliases.aliases.get_mut(alias).ok_or_else(none)?;
+    entry.version = entry.previous.pop().ok_or_else(none)?;
+    entry.since = moment_of(now_millis());
+    Ok(entry.version.clone())
 }
 
 /// Reads a small file; one that is not there is the default.

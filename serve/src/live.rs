@@ -17,6 +17,8 @@ use tracing::{info, warn};
 const RETRY: Duration = Duration::from_secs(30);
 /// Items that came since a version was made, at most: beyond that a new version is due.
 const NEW_ITEMS: usize = 10_000;
+/// A loaded version that nothing points at yet is kept so long.
+const KEPT: Duration = Duration::from_secs(10);
 /// A version that was just loaded takes in new items after so long: what trickles in comes together.
 const GATHERING: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,8 @@ pub struct Version {
     pub cards: Arc<Cards>,
     /// The items that came since it was made.
     arrivals: BTreeMap<String, NewItem>,
+    /// When its loading began, which is when these were looked up, and ended.
+    began: Instant,
     loaded: Instant,
 }
 
@@ -70,10 +74,10 @@ struct Ledger {
     refused: BTreeMap<String, Refused>,
     /// What the alias file says.
     wanted: BTreeMap<String, String>,
-    /// A version that a client asked to load.
-    pinned: Option<Arc<Version>>,
-    /// A version that an alias is just being pointed at.
-    coming: Option<Arc<Version>>,
+    /// The version that a client asked to load.
+    pinned: Option<String>,
+    /// Versions that are loaded and not in service yet.
+    coming: Vec<Arc<Version>>,
     /// Versions out of service whose last request may still run.
     retired: Vec<Arc<Version>>,
     /// Changes of prices and stock, and when their file was written.
@@ -84,10 +88,8 @@ struct Ledger {
     /// The rules in force, those of the config and of the registry together, and when the registry's were written.
     rules: Arc<RuleSet>,
     ruled_at: Option<SystemTime>,
-    /// Versions whose memory was freed since somebody asked.
-    freed: usize,
-    /// The last trouble with the registry, so that it is logged once.
-    trouble: String,
+    /// The last trouble with each part of the registry, so that it is logged once.
+    trouble: BTreeMap<&'static str, String>,
 }
 
 /// The versions of one model in service.
@@ -236,134 +238,189 @@ impl Live {
     /// Brings the versions in service in line with the registry. Blocking: call it off the serving threads.
     /// What fails is logged once, kept for [`Live::state`], and changes nothing in service.
     pub fn refresh(&self) {
-        if let Err(error) = self.try_refresh() {
-            let trouble = error.to_string();
-            let mut ledger = held(&self.ledger);
-            if ledger.trouble != trouble {
-                warn!(error = %trouble, "the registry cannot be followed; the versions in service stay");
-                counter!("aisle_registry_errors_total").increment(1);
-                ledger.trouble = trouble;
-            }
+        self.look();
+        self.prepare();
+        self.apply();
+    }
+
+    /// Looks for prices, stock and rules that others changed. Short.
+    pub fn look(&self) {
+        let looked = self.model().and_then(|model| self.look_at_changes(&model).and(self.look_at_rules(&model)));
+        self.tell("changes and rules", looked);
+    }
+
+    /// Loads what the registry asks for and is not here yet, for [`Live::apply`]. No change that a client asks for waits for it: it may take
+    /// as long as there is little of a core for it.
+    pub fn prepare(&self) {
+        self.tell("versions", self.try_prepare());
+    }
+
+    /// Puts in service what aliases point at, as far as it is loaded. Short.
+    pub fn apply(&self) {
+        self.tell("aliases", self.try_apply());
+    }
+
+    /// Frees versions whose last request is answered, and says how many. Takes milliseconds each: who holds the last reference frees the
+    /// memory, here it is us and not a request.
+    pub fn sweep(&self) -> usize {
+        let retired = std::mem::take(&mut held(&self.ledger).retired);
+        let (gone, stay): (Vec<_>, Vec<_>) = retired.into_iter().partition(|version| Arc::strong_count(version) == 1);
+        held(&self.ledger).retired.extend(stay);
+        gone.len()
+    }
+
+    /// Whether versions wait for [`Live::sweep`].
+    pub fn has_retired(&self) -> bool {
+        !held(&self.ledger).retired.is_empty()
+    }
+
+    /// Logs trouble with a part of the registry once.
+    fn tell(&self, part: &'static str, outcome: Result<(), ServeError>) {
+        let mut ledger = held(&self.ledger);
+        let Err(error) = outcome else { return drop(ledger.trouble.remove(part)) };
+        let trouble = error.to_string();
+        if ledger.trouble.get(part) != Some(&trouble) {
+            warn!(error = %trouble, part, "the registry cannot be followed; what is in service stays");
+            counter!("aisle_registry_errors_total").increment(1);
+            ledger.trouble.insert(part, trouble);
         }
     }
 
-    /// How many versions were freed since the last call.
-    pub fn freed(&self) -> usize {
-        std::mem::take(&mut held(&self.ledger).freed)
+    /// What the aliases point at now.
+    fn aliases(&self, model: &str) -> Result<Aliases, ServeError> {
+        let aliases = self.registry.aliases(model)?;
+        held(&self.ledger).wanted = aliases.aliases.iter().map(|(alias, target)| (alias.clone(), target.version.clone())).collect();
+        Ok(aliases)
     }
 
-    fn try_refresh(&self) -> Result<(), ServeError> {
-        let _turn = held(&self.turn);
+    fn try_prepare(&self) -> Result<(), ServeError> {
         let model = self.model()?;
-        let aliases = self.registry.aliases(&model)?;
-        held(&self.ledger).wanted = aliases.aliases.iter().map(|(alias, target)| (alias.clone(), target.version.clone())).collect();
-        self.look_at_changes(&model)?;
-        self.look_at_rules(&model)?;
-        self.look_at_new_versions(&model)?;
+        let aliases = self.aliases(&model)?;
+        let mut wanted: BTreeSet<String> = aliases.aliases.into_values().map(|target| target.version).collect();
+        wanted.extend(held(&self.ledger).pinned.clone());
+        // What is missing first: an alias waits for it.
+        let (here, missing): (Vec<_>, Vec<_>) = wanted.iter().partition(|name| self.loaded(name).is_some());
+        for name in missing {
+            // Why one is refused stands in the ledger, and the alias stays where it was.
+            let _ = self.admit(&model, name);
+        }
+        let serving = self.routes.load_full();
+        let others = serving.by_version.keys().filter(|name| !wanted.contains(*name));
+        for version in here.into_iter().chain(others).filter_map(|name| self.loaded(name)) {
+            self.take_in(&model, &version);
+        }
+        self.look_at_new_versions(&model)
+    }
+
+    /// A version in memory, in service or not: of several the one that knows the latest items.
+    fn loaded(&self, name: &str) -> Option<Arc<Version>> {
+        let serving = self.routes.load().by_version.get(name).cloned();
+        let ledger = held(&self.ledger);
+        let coming = ledger.coming.iter().filter(|version| version.name() == name).cloned();
+        serving.into_iter().chain(coming).max_by_key(|version| version.began)
+    }
+
+    /// Keeps a loaded version for the next change of the routes, with prices, stock and rules as they are now.
+    fn keep(&self, version: &Arc<Version>) {
+        self.shelve([version].into_iter());
+        held(&self.ledger).coming.push(version.clone());
+    }
+
+    fn try_apply(&self) -> Result<(), ServeError> {
+        let _turn = held(&self.turn);
+        let aliases = self.aliases(&self.model()?)?;
         let before = self.routes.load_full();
-        let (changes, coming, pinned) = {
-            let ledger = held(&self.ledger);
-            (ledger.changes.clone(), ledger.coming.clone(), ledger.pinned.clone())
+        let pinned = held(&self.ledger).pinned.clone();
+        // Each version once, whoever points at it. One that is not loaded, or refused, leaves the alias where it was.
+        let mut by_version: BTreeMap<String, Arc<Version>> = BTreeMap::new();
+        let mut take = |name: &str| {
+            let version = by_version.get(name).cloned().or_else(|| self.loaded(name))?;
+            by_version.insert(name.to_string(), version.clone());
+            Some(version)
         };
-        // Each version once, whoever points at it. One that is refused leaves the alias where it was.
-        let mut loaded: BTreeMap<String, Arc<Version>> = BTreeMap::new();
-        let mut refused: BTreeSet<&str> = BTreeSet::new();
         let mut by_alias = BTreeMap::new();
         for (alias, target) in &aliases.aliases {
-            let fallback = before.by_alias.get(alias).map(|version| version.name());
-            for name in [Some(target.version.as_str()), fallback].into_iter().flatten() {
-                if !loaded.contains_key(name) && !refused.contains(name) {
-                    let beside = [&coming, &pinned].into_iter().flatten().find(|version| version.name() == name);
-                    let version = match before.by_version.get(name).or(beside) {
-                        Some(version) => Ok(self.with_arrivals(&model, version.clone(), &changes)),
-                        None => self.admit(&model, name),
-                    };
-                    match version {
-                        Ok(version) => drop(loaded.insert(name.to_string(), version)),
-                        Err(_) => drop(refused.insert(name)),
-                    }
-                }
-                if let Some(version) = loaded.get(name) {
-                    by_alias.insert(alias.clone(), version.clone());
-                    break;
-                }
+            let stays = before.by_alias.get(alias).map(|version| version.name());
+            if let Some(version) = take(&target.version).or_else(|| take(stays?)) {
+                by_alias.insert(alias.clone(), version);
             }
         }
         // Losing the alias file must not empty the server.
         if by_alias.is_empty() && !before.by_alias.is_empty() {
             return Err(ServeError::NotReady { why: "no alias is left in the registry".into(), alias: self.alias.clone() });
         }
-        if let Some(asked) = pinned {
-            let version = match loaded.get(asked.name()) {
-                Some(version) => version.clone(),
-                None => self.with_arrivals(&model, asked.clone(), &changes),
-            };
-            loaded.insert(version.name().to_string(), version.clone());
-            let mut ledger = held(&self.ledger);
-            // Unless another was asked for meanwhile.
-            if ledger.pinned.as_ref().is_some_and(|pinned| Arc::ptr_eq(pinned, &asked)) {
-                ledger.pinned = Some(version);
-            }
-        }
-        self.shelve(loaded.values());
-        let same = |a: &BTreeMap<String, Arc<Version>>, b: &BTreeMap<String, Arc<Version>>| {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1))
-        };
-        let changed = !same(&before.by_alias, &by_alias) || !same(&before.by_version, &loaded);
-        if changed {
-            for (alias, bundle) in &by_alias {
-                let old = before.by_alias.get(alias).map(|bundle| bundle.name());
-                if old != Some(bundle.name()) {
-                    info!(alias, version = bundle.name(), from = old.unwrap_or("none"), "now serving");
-                    counter!("aisle_version_swaps_total", "alias" => alias.clone()).increment(1);
-                    if let Some(old) = old {
-                        gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => old.to_string()).set(0.0);
-                    }
-                    gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => bundle.name().to_string()).set(1.0);
+        pinned.as_deref().map(&mut take);
+        self.shelve(by_version.values());
+        for (alias, version) in &by_alias {
+            let old = before.by_alias.get(alias).map(|version| version.name());
+            if old != Some(version.name()) {
+                info!(alias, version = version.name(), from = old.unwrap_or("none"), "now serving");
+                counter!("aisle_version_swaps_total", "alias" => alias.clone()).increment(1);
+                if let Some(old) = old {
+                    gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => old.to_string()).set(0.0);
                 }
+                gauge!("aisle_version_serving", "alias" => alias.clone(), "version" => version.name().to_string()).set(1.0);
             }
-            let old = self.routes.swap(Arc::new(Routes { by_alias, by_version: loaded.clone() }));
-            let stays = |name: &String, version: &Arc<Version>| loaded.get(name).is_some_and(|new| Arc::ptr_eq(new, version));
-            let leaving = old.by_version.iter().filter(|(name, version)| !stays(name, version)).map(|(_, version)| version.clone());
-            held(&self.ledger).retired.extend(leaving);
         }
-        drop(before);
+        let routes = Arc::new(Routes { by_alias, by_version });
+        let old = self.routes.swap(routes.clone());
         // Changes that came in between.
-        self.shelve(self.routes.load().by_version.values());
+        self.shelve(routes.by_version.values());
+
         let mut ledger = held(&self.ledger);
-        ledger.trouble.clear();
-        // Who holds the last reference frees the memory: here it is us, not a request.
-        let leaving = ledger.retired.len();
-        ledger.retired.retain(|bundle| Arc::strong_count(bundle) > 1);
-        ledger.freed += leaving - ledger.retired.len();
+        let serves = |version: &Arc<Version>| routes.by_version.get(version.name()).is_some_and(|now| Arc::ptr_eq(now, version));
+        let waited_for = |version: &Arc<Version>| {
+            let missing = routes.by_version.get(version.name()).is_none_or(|now| now.began < version.began);
+            let mut wanted = aliases.aliases.values().map(|target| &target.version).chain(&pinned);
+            let wanted = wanted.any(|name| name == version.name());
+            missing && (wanted || version.loaded.elapsed() < KEPT)
+        };
+        let (coming, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut ledger.coming).into_iter().partition(waited_for);
+        ledger.coming = coming;
+        let left = old.by_version.values().cloned();
+        ledger.retired.extend(left.chain(gone).filter(|version| !serves(version)));
         Ok(())
     }
 
     /// Reads changes of prices and stock if there are new ones.
     fn look_at_changes(&self, model: &str) -> Result<(), ServeError> {
-        let _shelving = held(&self.shelving);
         let at = self.registry.items_changed_at(model)?;
-        if held(&self.ledger).changed_at != at {
-            let changes = Arc::new(self.registry.item_changes(model)?);
+        if held(&self.ledger).changed_at == at {
+            return Ok(());
+        }
+        // Read before the lock that the next change here waits for.
+        let changes = Arc::new(self.registry.item_changes(model)?);
+        let _shelving = held(&self.shelving);
+        if self.registry.items_changed_at(model)? == at {
             let mut ledger = held(&self.ledger);
-            (ledger.changes, ledger.changed_at) = (changes, at);
-            drop(ledger);
-            self.shelve(self.routes.load().by_version.values());
+            ledger.changed_at = at;
+            // They may be our own.
+            if ledger.changes.epoch != changes.epoch {
+                ledger.changes = changes;
+                drop(ledger);
+                self.shelve(self.routes.load().by_version.values());
+            }
         }
         Ok(())
     }
 
     /// Reads the rules if there are new ones.
     fn look_at_rules(&self, model: &str) -> Result<(), ServeError> {
-        let _shelving = held(&self.shelving);
         let at = self.registry.rules_changed_at(model)?;
-        if held(&self.ledger).ruled_at != at {
-            let rules = Arc::new(self.base.with(&self.registry.rules(model)?));
-            info!(revision = rules.revision, rules = rules.rules.len(), "new rules");
+        if held(&self.ledger).ruled_at == at {
+            return Ok(());
+        }
+        let rules = Arc::new(self.base.with(&self.registry.rules(model)?));
+        let _shelving = held(&self.shelving);
+        if self.registry.rules_changed_at(model)? == at {
             let mut ledger = held(&self.ledger);
-            (ledger.rules, ledger.ruled_at) = (rules, at);
-            drop(ledger);
-            self.shelve(self.routes.load().by_version.values());
+            ledger.ruled_at = at;
+            if ledger.rules != rules {
+                info!(revision = rules.revision, rules = rules.rules.len(), "new rules");
+                ledger.rules = rules;
+                drop(ledger);
+                self.shelve(self.routes.load().by_version.values());
+            }
         }
         Ok(())
     }
@@ -474,8 +531,9 @@ impl Live {
         let before = held(&self.ledger).seen.replace(names.clone());
         let Some(before) = before else { return Ok(()) };
         for version in names.difference(&before) {
-            let loaded = self.routes.load().by_version.contains_key(version);
-            if !loaded && let Err(error) = self.load(model, version) {
+            if self.loaded(version).is_none()
+                && let Err(error) = self.load(model, version)
+            {
                 self.refuse(version, &error);
             }
         }
@@ -488,18 +546,13 @@ impl Live {
         if let Some(refused) = held(&self.ledger).refused.get(version).filter(|refused| refused.at.elapsed() < RETRY) {
             return Err(ServeError::Internal(refused.reason.clone()));
         }
-        let began = Instant::now();
         let admitted = self.load(model, version);
         match &admitted {
-            Ok(bundle) => {
+            Ok(admitted) => {
+                self.keep(admitted);
                 held(&self.ledger).refused.remove(version);
-                let took = began.elapsed();
-                info!(
-                    version,
-                    milliseconds = took.as_millis() as u64,
-                    golden = bundle.bundle.manifest.golden.len(),
-                    "verified and warmed"
-                );
+                let milliseconds = admitted.began.elapsed().as_millis() as u64;
+                info!(version, milliseconds, golden = admitted.bundle.manifest.golden.len(), "verified and warmed");
                 counter!("aisle_version_loads_total", "result" => "ready").increment(1);
             }
             Err(error) => self.refuse(version, error),
@@ -521,6 +574,7 @@ impl Live {
     }
 
     fn load_with(&self, model: &str, version: &str, changes: &ItemChanges) -> Result<Arc<Version>, ServeError> {
+        let began = Instant::now();
         let needed = self.registry.manifest(model, version)?.memory_bytes;
         if let Some(free) = memory_available().filter(|&free| needed > free) {
             return Err(ServeError::NoMemory { version: version.into(), needed: needed >> 20, free: free >> 20 });
@@ -534,29 +588,26 @@ impl Live {
             None => Arc::new(Cards::of(&bundle)),
         };
         let arrivals = arrivals(&bundle, changes).map(|(id, item)| (id.clone(), item.clone())).collect();
-        Ok(Arc::new(Version { bundle, cards, arrivals, loaded: Instant::now() }))
+        Ok(Arc::new(Version { bundle, cards, arrivals, began, loaded: Instant::now() }))
     }
 
-    /// A version with the items that came since it was loaded; itself if there are none, or if it cannot be loaded with them.
-    fn with_arrivals(&self, model: &str, version: Arc<Version>, changes: &ItemChanges) -> Arc<Version> {
+    /// Loads a version anew with the items that came since it was loaded, if there are any.
+    fn take_in(&self, model: &str, version: &Version) {
         let name = version.name();
+        let changes = held(&self.ledger).changes.clone();
         let early = held(&self.ledger).turned_away.get(name).is_some_and(|at| at.elapsed() < RETRY);
-        if early || version.loaded.elapsed() < GATHERING || arrivals(&version.bundle, changes).eq(&version.arrivals) {
-            return version;
+        if early || version.loaded.elapsed() < GATHERING || arrivals(&version.bundle, &changes).eq(&version.arrivals) {
+            return;
         }
-        let began = Instant::now();
-        match self.load_with(model, name, changes) {
+        match self.load_with(model, name, &changes) {
             Ok(new) => {
-                let milliseconds = began.elapsed().as_millis() as u64;
+                self.keep(&new);
+                let milliseconds = new.began.elapsed().as_millis() as u64;
                 info!(version = name, items = new.arrivals.len(), milliseconds, "new items have a place");
                 gauge!("aisle_new_items", "version" => name.to_string()).set(new.arrivals.len() as f64);
                 held(&self.ledger).turned_away.remove(name);
-                new
             }
-            Err(error) => {
-                self.turn_away(name, &error);
-                version
-            }
+            Err(error) => self.turn_away(name, &error),
         }
     }
 
@@ -576,63 +627,69 @@ impl Live {
         }
     }
 
-    /// Loads a version so that requests can name it; it takes the place of the one loaded in this way before. Blocking.
+    /// A version in memory, loaded now if it is not there yet. Blocking, and it takes no lock while it loads.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn bring(&self, version: &str) -> Result<Arc<Version>, ServeError> {
+        let model = self.model()?;
+        // A name that means nothing is its caller's mistake, no version to refuse.
+        self.registry.manifest(&model, version)?;
+        if let Some(loaded) = self.loaded(version) {
+            return Ok(loaded);
+        }
+        held(&self.ledger).refused.remove(version);
+        self.admit(&model, version)
+    }
+
+    /// Lets requests name a version; it takes the place of the one before. Blocking, and short after [`Live::bring`].
     ///
     /// # Errors
     /// Why it is refused.
     pub fn pin(&self, version: &str) -> Result<(), ServeError> {
-        let model = self.model()?;
-        let version = self.ready(&model, version)?;
-        held(&self.ledger).pinned = Some(version);
-        self.refresh();
+        let _loaded = self.bring(version)?;
+        held(&self.ledger).pinned = Some(version.into());
+        self.apply();
         Ok(())
     }
 
-    /// Points an alias and serves it before returning. Blocking.
+    /// Points an alias and serves it before returning. Blocking, and short after [`Live::bring`].
     ///
     /// # Errors
     /// Why the version is refused; nothing has then moved. [`ServeError::NotServed`] if it moved and cannot be served here.
     pub fn set_alias(&self, alias: &str, version: &str) -> Result<Aliases, ServeError> {
-        let model = self.model()?;
-        let verified = self.ready(&model, version)?;
-        let aliases = self.registry.point(&model, alias, &verified.bundle)?;
-        held(&self.ledger).coming = Some(verified);
-        let followed = self.follow(alias, aliases);
-        held(&self.ledger).coming = None;
-        followed
+        let verified = self.bring(version)?;
+        let aliases = self.registry.point(&self.model()?, alias, &verified.bundle)?;
+        self.follow(alias, aliases)
     }
 
-    /// A version in service, or loaded now.
-    fn ready(&self, model: &str, version: &str) -> Result<Arc<Version>, ServeError> {
-        let _turn = held(&self.turn);
-        // A name that means nothing is its caller's mistake, no version to refuse.
-        self.registry.manifest(model, version)?;
-        held(&self.ledger).refused.remove(version);
-        let known = self.routes.load().by_version.get(version).cloned();
-        known.map_or_else(|| self.admit(model, version), Ok)
-    }
-
-    /// Points an alias back and serves it before returning. Blocking.
+    /// Points an alias back and serves it before returning. Blocking, and short after [`Live::bring`] of what [`Live::earlier`] names.
     ///
     /// # Errors
     /// [`aisle_models::ModelError::NoEarlierVersion`], or why the earlier version is refused; nothing has then moved.
     /// [`ServeError::NotServed`] if it moved and cannot be served here.
     pub fn rollback(&self, alias: &str) -> Result<Aliases, ServeError> {
-        let aliases = self.registry.rollback(&self.model()?, alias)?;
+        let verified = self.bring(&self.earlier(alias)?)?;
+        let aliases = self.registry.point_back(&self.model()?, alias, &verified.bundle)?;
         self.follow(alias, aliases)
+    }
+
+    /// The version that an alias pointed at before.
+    ///
+    /// # Errors
+    /// [`aisle_models::ModelError::NoEarlierVersion`].
+    pub fn earlier(&self, alias: &str) -> Result<String, ServeError> {
+        Ok(self.registry.earlier(&self.model()?, alias)?)
     }
 
     /// Serves what an alias was just pointed at.
     fn follow(&self, alias: &str, aliases: Aliases) -> Result<Aliases, ServeError> {
         let version = aliases.aliases.get(alias).map(|entry| entry.version.clone()).unwrap_or_default();
-        held(&self.ledger).refused.remove(&version);
-        self.refresh();
-        let ledger = held(&self.ledger);
-        let trouble = Some(&ledger.trouble).filter(|trouble| !trouble.is_empty());
-        match ledger.refused.get(&version).map(|refused| &refused.reason).or(trouble) {
-            None => Ok(aliases),
-            Some(why) => Err(ServeError::NotServed { alias: alias.into(), version, why: why.clone() }),
-        }
+        let served = self.bring(&version).map_err(|error| error.to_string()).and_then(|_loaded| {
+            self.apply();
+            held(&self.ledger).trouble.get("aliases").cloned().map_or(Ok(()), Err)
+        });
+        served.map(|()| aliases).map_err(|why| ServeError::NotServed { alias: alias.into(), version, why })
     }
 
     /// The state of a version here.

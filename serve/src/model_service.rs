@@ -3,7 +3,7 @@
 use crate::ask;
 use crate::background::Background;
 use crate::error::ServeError;
-use crate::live::{Live, State};
+use crate::live::{Live, State, Version};
 use aisle_models::Aliases;
 use aisle_proto::model_service_server::ModelService;
 use aisle_proto::model_version::State as ProtoState;
@@ -12,7 +12,11 @@ use aisle_proto::{
     UpdateItemsRequest, UpdateItemsResponse,
 };
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Request, Response, Status};
+
+/// A client that waits for a version waits so long for idle cores.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The service.
 pub struct Models {
@@ -26,15 +30,6 @@ impl Models {
         Self { live, background }
     }
 
-    /// Files and verification take their time: they run beside the serving threads.
-    async fn aside<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Live) -> Result<T, ServeError> + Send + 'static,
-    ) -> Result<T, Status> {
-        let live = self.live.clone();
-        Ok(self.background.run(move || work(&live)).await??)
-    }
-
     /// What does not wait for versions that are being loaded.
     async fn at_once<T: Send + 'static>(
         &self,
@@ -45,18 +40,11 @@ impl Models {
         Ok(outcome.map_err(|error| ServeError::Internal(error.to_string()))??)
     }
 
-    /// Moves an alias of the served model and returns where it points then.
-    async fn move_alias(
-        &self,
-        model: String,
-        alias: String,
-        to: impl FnOnce(&Live, &str) -> Result<Aliases, ServeError> + Send + 'static,
-    ) -> Result<Response<Alias>, Status> {
-        let work = move |live: &Live| {
-            let model = live.check_model(&model)?;
-            Ok(alias_of(&model, &to(live, &alias)?, &alias))
-        };
-        Ok(Response::new(self.aside(work).await?))
+    /// Loads a version beside the serving threads; what follows finds it in memory.
+    async fn bring(&self, model: String, version: String) -> Result<Arc<Version>, Status> {
+        self.at_once(move |live| live.check_model(&model)).await?;
+        let live = self.live.clone();
+        Ok(self.background.run(PATIENCE, move || live.bring(&version)).await??)
     }
 }
 
@@ -123,27 +111,31 @@ impl ModelService for Models {
     }
 
     async fn load_version(&self, request: Request<LoadVersionRequest>) -> Result<Response<ModelVersion>, Status> {
-        let request = request.into_inner();
-        let loaded = self
-            .aside(move |live| {
-                live.check_model(&request.model)?;
-                live.pin(&request.version)?;
-                let listed = list(live, &request.model)?;
-                let found = listed.versions.into_iter().find(|version| version.version == request.version);
-                found.ok_or_else(|| ServeError::Internal("a loaded version left the registry".into()))
-            })
-            .await?;
-        Ok(Response::new(loaded))
+        let LoadVersionRequest { model, version } = request.into_inner();
+        let _loaded = self.bring(model.clone(), version.clone()).await?;
+        let pin = move |live: &Live| {
+            live.pin(&version)?;
+            let listed = list(live, &model)?;
+            let found = listed.versions.into_iter().find(|listed| listed.version == version);
+            found.ok_or_else(|| ServeError::Internal("a loaded version left the registry".into()))
+        };
+        Ok(Response::new(self.at_once(pin).await?))
     }
 
     async fn set_alias(&self, request: Request<SetAliasRequest>) -> Result<Response<Alias>, Status> {
         let SetAliasRequest { model, alias, version } = request.into_inner();
-        self.move_alias(model, alias, move |live, alias| live.set_alias(alias, &version)).await
+        let _loaded = self.bring(model, version.clone()).await?;
+        let point = move |live: &Live| Ok(alias_of(&live.model()?, &live.set_alias(&alias, &version)?, &alias));
+        Ok(Response::new(self.at_once(point).await?))
     }
 
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<Alias>, Status> {
         let RollbackRequest { model, alias } = request.into_inner();
-        self.move_alias(model, alias, Live::rollback).await
+        let (asked, of) = (model.clone(), alias.clone());
+        let earlier = self.at_once(move |live| live.check_model(&asked).and_then(|_| live.earlier(&of))).await?;
+        let _loaded = self.bring(model, earlier).await?;
+        let point = move |live: &Live| Ok(alias_of(&live.model()?, &live.rollback(&alias)?, &alias));
+        Ok(Response::new(self.at_once(point).await?))
     }
 
     async fn update_items(&self, request: Request<UpdateItemsRequest>) -> Result<Response<UpdateItemsResponse>, Status> {

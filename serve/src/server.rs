@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -29,6 +29,8 @@ use tonic_health::server::HealthReporter;
 use tower_service::Service;
 use tracing::info;
 
+/// Following the registry waits so long for idle cores.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest wait for requests in flight when the server goes down.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,50 @@ async fn tell(health: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
     health.set_service_status("", status).await;
     health.set_service_status("aisle.v1.RecommendationService", status).await;
+}
+
+/// Does what has no end until the server stops.
+async fn until(mut stop: watch::Receiver<bool>, endless: impl Future<Output = ()>) {
+    tokio::select! {
+        () = endless => {}
+        _ = stop.changed() => {}
+    }
+}
+
+/// What panics must not end the following.
+fn ended<E: std::fmt::Display>(outcome: Result<(), E>) {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "looking at the registry failed");
+    }
+}
+
+/// Follows the aliases of the registry, and tells the health.
+async fn follow(live: Arc<Live>, background: Arc<Background>, health: HealthReporter, poll: Duration) {
+    let mut ready = live.is_ready();
+    let sweeping = Arc::new(Semaphore::new(1));
+    loop {
+        tokio::time::sleep(poll).await;
+        let preparing = live.clone();
+        ended(background.run(PATIENCE, move || preparing.prepare()).await);
+        let applying = live.clone();
+        ended(tokio::task::spawn_blocking(move || applying.apply()).await);
+        if live.is_ready() != ready {
+            ready = live.is_ready();
+            tell(&health, ready).await;
+        }
+        // Nobody waits for memory.
+        if live.has_retired()
+            && let Ok(turn) = sweeping.clone().try_acquire_owned()
+        {
+            let (live, background) = (live.clone(), background.clone());
+            tokio::spawn(async move {
+                if background.run(PATIENCE, move || live.sweep()).await.is_ok_and(|swept| swept > 0) {
+                    background.tidy();
+                }
+                drop(turn);
+            });
+        }
+    }
 }
 
 /// All services. Recommendations have a way of their own: going through the router costs more than decoding their request.
@@ -89,31 +135,21 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         tell(&health, live.is_ready()).await;
 
+        let poll = config.poll;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let admission = Arc::new(Admission::new(threads, config.max_concurrent_requests, config.default_deadline));
-        let watched = admission.clone();
-        let (following, poll, mut until, aside) = (live.clone(), config.poll, stopped.clone(), background.clone());
-        tokio::spawn(async move {
-            let mut ready = following.is_ready();
+        let (watched, looking) = (admission.clone(), live.clone());
+        tokio::spawn(until(stopped.clone(), async move {
             loop {
-                tokio::select! {
-                    () = tokio::time::sleep(poll) => {}
-                    _ = until.changed() => break,
-                }
+                tokio::time::sleep(poll).await;
                 watched.publish();
-                let turn = following.clone();
-                // A refresh that panics must not end the following.
-                if let Err(error) = aside.run(move || turn.refresh()).await {
-                    tracing::error!(%error, "looking at the registry failed");
-                }
-                if following.freed() > 0 {
-                    aside.tidy();
-                }
-                if following.is_ready() != ready {
-                    ready = following.is_ready();
-                    tell(&health, ready).await;
-                }
+                let live = looking.clone();
+                ended(tokio::task::spawn_blocking(move || live.look()).await);
             }
+        }));
+        let following = until(stopped.clone(), follow(live.clone(), background.clone(), health.clone(), poll));
+        tokio::spawn(async move {
+            following.await;
             // Balancers look away first, then the connections are told to go.
             tell(&health, false).await;
         });
