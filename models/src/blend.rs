@@ -255,6 +255,17 @@ impl Recommend for BlendModel {
     }
 
     /// As the member of the largest weight.
+    fn remembered(&self) -> Vec<u32> {
+        let mut items: Vec<u32> = self.members.iter().flat_map(|(_, member)| member.remembered()).collect();
+        items.sort_unstable();
+        items.dedup();
+        items
+    }
+
+    fn warm(&self, items: &[u32]) {
+        self.members.iter().for_each(|(_, member)| member.warm(items));
+    }
+
     fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
         found.items.clear();
         if let Some(member) = self.loudest().first() {

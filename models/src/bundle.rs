@@ -1,6 +1,7 @@
 //! One immutable exported version: everything an answer needs, written once, verified at every load.
 
 use crate::answer::Answer;
+use crate::apart::apart;
 use crate::bitmap::Bitmap;
 use crate::buy_again::{self, BuyAgainModel};
 use crate::complements::ComplementsModel;
@@ -37,6 +38,8 @@ const USERS: &str = "users.parquet";
 const MANIFEST: &str = "manifest.json";
 /// Conditions of requests whose items are remembered.
 const REMEMBERED: usize = 256;
+/// Items whose neighbours a version knows before it is asked, at most.
+const ASKED: usize = 4096;
 /// Shoppers that retrieval is measured on.
 const SAMPLE: usize = 1000;
 /// Longest manifest that is read.
@@ -299,7 +302,7 @@ impl Bundle {
             |other: &&&Bundle| Arc::ptr_eq(&other.catalog, &self.catalog) && other.category_levels() == self.category_levels();
         self.of_catalog = match beside.iter().find(same) {
             Some(other) => other.of_catalog.clone(),
-            None => Arc::new(OfCatalog::of(&self.catalog, self.category_levels())),
+            None => Arc::new(apart(|| OfCatalog::of(&self.catalog, self.category_levels()))),
         };
         self.touched = Bitmap::of(self.items.len(), |item| self.item_users[item as usize] > 0);
         self.cross_sell.describe(&self.popular);
@@ -438,7 +441,8 @@ impl Bundle {
         let (mut items, mut catalog) = match same {
             Some(other) => (other.items.clone(), other.catalog.clone()),
             None => {
-                let (items, catalog) = Catalog::read(&path_of(ITEMS))?;
+                // It may outlive this version.
+                let (items, catalog) = apart(|| Catalog::read(&path_of(ITEMS)))?;
                 (Arc::new(items), Arc::new(catalog))
             }
         };
@@ -462,6 +466,13 @@ impl Bundle {
         let mut weights = open()?;
         let parameters = &manifest.hyperparameters;
         let personal = parameters.personal.load((manifest.counts.rows, rows), &mut weights)?;
+        let lists = |told: Option<(usize, usize)>| {
+            told.map_or("none".into(), |(lists, probes)| format!("{lists} lists, of which a search looks at {probes}"))
+        };
+        let told = manifest.retrieval.as_ref().map(|retrieval| (retrieval.lists, retrieval.probes));
+        if personal.lists() != told {
+            return Err(damaged("lists of items", lists(personal.lists()), format!("{}, as the manifest says", lists(told))));
+        }
         // The personal model may be, or hold, the best sellers themselves: then their scores are stored once.
         let popular = match weights.has("popular.scores") {
             true => PopularModel::load(rows, &mut weights)?,
@@ -553,6 +564,21 @@ impl Bundle {
         self.open_up();
         self.upsell.settle(first, &self.of_catalog.groups);
         Ok(())
+    }
+
+    /// Makes what first answers would otherwise wait for: with it the neighbours of items that shoppers asked other versions about, the best
+    /// sellers of them. O(items) each.
+    pub fn warm(&self, others: &[&Bundle]) {
+        let of = |other: &Bundle| -> Vec<u32> {
+            other.personal.remembered().into_iter().filter_map(|item| self.items.get(other.items.id(item))).collect()
+        };
+        let mut items: Vec<u32> = others.iter().flat_map(|other| of(other)).collect();
+        items.sort_unstable();
+        items.dedup();
+        let sales = |&item: &u32| (std::cmp::Reverse(self.item_users[item as usize]), item);
+        items.sort_unstable_by_key(sales);
+        items.truncate(ASKED);
+        self.personal.warm(&items);
     }
 
     /// Asks the golden requests again. Scores may differ by rounding between processors, ranks only where scores nearly tie.

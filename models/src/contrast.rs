@@ -479,6 +479,7 @@ impl<'a> Trainer<'a> {
         TwoTowerModel {
             scaling: self.tower.scaling,
             unit,
+            lists_from: self.tower.lists_from,
             vectors: Vectors::new(vectors.into(), depth),
             steps: steps.into(),
             users: if self.user_bags.rows == 0 { Array::default() } else { self.users.sums(&self.user_bags.bags).into() },

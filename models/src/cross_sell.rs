@@ -9,7 +9,7 @@ use crate::bundle::Bundle;
 use crate::complements::{CartEvidence, Complements, ComplementsModel};
 use crate::groups::{ByGroup, OfGroup};
 use crate::habits::{Habit, LOGS, Past, RHYTHM, day};
-use crate::index::{Eligible, Found};
+use crate::index::{Eligible, found};
 use crate::kernels::{dot, ln, simd};
 use crate::logit::{Choices, softmax};
 use crate::order_vectors::{OrderVectors, by_order};
@@ -303,12 +303,10 @@ impl Bundle {
         if asker == Asker::Shopper {
             items.extend(past.habits.iter().map(|habit| habit.item).filter(|&item| eligible.contains(item)));
         }
-        let mut found = Found::default();
         let of_cart = model.vectors.of(cart.items);
-        of_cart.complete(others, eligible, &mut found);
-        items.extend(found.items.iter().map(|scored| scored.item));
-        self.personal().recommend(history, others, eligible, &mut found);
-        items.extend(found.items.iter().map(|scored| scored.item));
+        items.extend(found(|found| of_cart.complete(others, eligible, found)).iter().map(|scored| scored.item));
+        let liked = found(|found| self.personal().recommend(history, others, eligible, found));
+        items.extend(liked.iter().map(|scored| scored.item));
         items.extend(self.popular().ranked(eligible).take(others));
         let evidence = model.complements.of_cart(cart.items, |touched, evidence| {
             let mut best: [TopK; 3] = std::array::from_fn(|_| TopK::new(pairs));

@@ -100,13 +100,21 @@ pub struct Exact {
     lengths: Vec<f32>,
     /// The length of each item.
     by_item: Vec<f32>,
+    /// Items whose vectors point somewhere.
+    known: usize,
     simd: Simd,
     level: Level,
 }
 
 /// Summed in double precision, where no f32 is too large or too small to be squared.
-fn length_of(vector: &[f32]) -> f64 {
+pub(crate) fn length_of(vector: &[f32]) -> f64 {
     square_of(vector).sqrt()
+}
+
+/// In the same direction, of length 1; zeros of zeros.
+fn direction(vector: &[f32]) -> impl Iterator<Item = f32> {
+    let length = length_of(vector);
+    vector.iter().map(move |&value| if length > 0.0 { (f64::from(value) / length) as f32 } else { 0.0 })
 }
 
 /// Whether products with a vector of some length have bounds.
@@ -308,7 +316,8 @@ impl Exact {
         }
         let by_item: Vec<f32> = (0..len as u32).map(|item| key(item) as f32).collect();
         let lengths = order.iter().map(|&item| by_item.get(item as usize).copied().unwrap_or(0.0)).collect();
-        Self { rows, depth, basis, stages, bounds, order, lists, parts, lengths, by_item, simd: simd(), level }
+        let known = by_item.iter().filter(|&&length| Self::points(f64::from(length))).count();
+        Self { rows, depth, basis, stages, bounds, order, lists, parts, lengths, by_item, known, simd: simd(), level }
     }
 
     /// The vectors, row-major.
@@ -319,6 +328,16 @@ impl Exact {
     /// Dimension.
     pub fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// How many items have a vector that points somewhere.
+    pub(crate) fn known(&self) -> usize {
+        self.known
+    }
+
+    /// Whether a vector of some length points somewhere.
+    pub(crate) fn points(length: f64) -> bool {
+        USABLE.contains(&length)
     }
 
     /// The lists that a search looks at, if not at all items.
@@ -377,16 +396,23 @@ impl Exact {
             + size_of_val(&self.order[..])
             + size_of_val(&self.lengths[..])
             + size_of_val(&self.by_item[..])
+            + self.lists.as_ref().map_or(0, Lists::bytes)
     }
 
     /// As [`Index::search`], by the cosine. Zero vectors have cosine 0 with everything.
     pub fn search_cosine(&self, query: &[f32], k: usize, eligible: Eligible, found: &mut Found) {
-        let length = length_of(query);
         let mut unit = std::mem::take(&mut found.scratch.unit);
         unit.clear();
-        unit.extend(query.iter().map(|&value| if length > 0.0 { (f64::from(value) / length) as f32 } else { 0.0 }));
+        unit.extend(direction(query));
         self.find(Ask { by: By::Cosine, query: &unit, k, eligible }, found);
         found.scratch.unit = unit;
+    }
+
+    /// As [`Exact::search_cosine`] for some of its items, on all threads; the same bits as one by one.
+    pub(crate) fn nearest(&self, items: &[u32], k: usize, eligible: Eligible) -> Vec<Vec<Scored>> {
+        let units: Vec<Vec<f32>> = items.iter().map(|&item| direction(self.row(item)).collect()).collect();
+        let queries: Vec<&[f32]> = units.iter().map(Vec::as_slice).collect();
+        self.find_all(By::Cosine, &queries, k, &vec![eligible; queries.len()])
     }
 
     /// The groups of a part that can hold a score of the threshold: those before the first whose longest vector is too short for it.
@@ -436,7 +462,7 @@ impl Exact {
     /// Walks the lists that a search is worth, and others for as long as fewer than k items were found.
     fn walk_lists(&self, ask: Ask, lists: &Lists, left: &mut Box<Left>, found: &mut Found) {
         let mut known = 0;
-        for count in [lists.probes(ask.k, ask.eligible.count()), lists.len()] {
+        for count in [lists.probes(ask.k, ask.eligible.count(), self.known), lists.len()] {
             lists.route(ask.query, count, found);
             std::mem::swap(&mut found.items, &mut found.scratch.route);
             for at in known..found.scratch.route.len() {
@@ -454,9 +480,9 @@ impl Exact {
     }
 
     /// As [`Exact::find`] for several queries: each part of the codes is read once for all of them.
-    fn find_block(&self, queries: &[&[f32]], k: usize, eligible: &[Eligible], found: &mut [Found]) {
+    fn find_block(&self, by: By, queries: &[&[f32]], k: usize, eligible: &[Eligible], found: &mut [Found]) {
         const TOGETHER: usize = 4;
-        let ask = |at: usize| Ask { by: By::Product, query: queries[at], k, eligible: eligible[at] };
+        let ask = |at: usize| Ask { by, query: queries[at], k, eligible: eligible[at] };
         if self.lists.is_some() {
             // Each looks at lists of its own.
             return found.iter_mut().take(queries.len()).enumerate().for_each(|(at, found)| self.find(ask(at), found));
@@ -476,7 +502,7 @@ impl Exact {
                 let asked = std::array::from_fn(|lane| {
                     let Scratch { query, walk, .. } = &found[some[lane.min(some.len() - 1)]].scratch;
                     let idle = lane >= some.len() || from >= walk.until;
-                    (&query.codes, query.limit(By::Product, if idle { f32::INFINITY } else { walk.threshold }))
+                    (&query.codes, query.limit(by, if idle { f32::INFINITY } else { walk.threshold }))
                 });
                 scan(self.level, self.items(), asked, from..end, &mut left);
                 for (&at, left) in some.iter().zip(&left) {
@@ -488,6 +514,22 @@ impl Exact {
         for at in open {
             self.finish(ask(at), &mut found[at]);
         }
+    }
+
+    /// Blocks of queries, on all threads.
+    fn find_all(&self, by: By, queries: &[&[f32]], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
+        queries
+            .par_chunks(BLOCK)
+            .zip(eligible.par_chunks(BLOCK))
+            .map_init(
+                || vec![Found::default(); BLOCK],
+                |found, (queries, eligible)| {
+                    self.find_block(by, queries, k, eligible, found);
+                    found.iter().take(queries.len()).map(|found| found.items.clone()).collect::<Vec<_>>()
+                },
+            )
+            .flatten_iter()
+            .collect()
     }
 
     fn items(&self) -> Items<'_> {
@@ -689,18 +731,7 @@ impl Index for Exact {
 
     fn search_batch(&self, queries: &[&[f32]], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
         assert_eq!(queries.len(), eligible.len(), "one filter a query");
-        queries
-            .par_chunks(BLOCK)
-            .zip(eligible.par_chunks(BLOCK))
-            .map_init(
-                || vec![Found::default(); BLOCK],
-                |found, (queries, eligible)| {
-                    self.find_block(queries, k, eligible, found);
-                    found.iter().take(queries.len()).map(|found| found.items.clone()).collect::<Vec<_>>()
-                },
-            )
-            .flatten_iter()
-            .collect()
+        self.find_all(By::Product, queries, k, eligible)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::bitmap::Bitmap;
 use crate::exact::Scratch;
 use crate::top_k::Scored;
+use std::cell::RefCell;
 
 /// The items that an answer may hold: those of a bitmap, less a short list.
 #[derive(Clone, Copy, Debug)]
@@ -79,4 +80,18 @@ pub struct Found {
     /// Best first.
     pub items: Vec<Scored>,
     pub(crate) scratch: Scratch,
+}
+
+thread_local! {
+    /// A search allocates nothing once its thread has made one.
+    static FOUND: RefCell<Found> = RefCell::default();
+}
+
+/// What a search finds.
+pub(crate) fn found(search: impl FnOnce(&mut Found)) -> Vec<Scored> {
+    FOUND.with_borrow_mut(|found| {
+        found.items.clear();
+        search(found);
+        found.items.clone()
+    })
 }

@@ -11,13 +11,12 @@ use crate::context::InContext;
 use crate::cross_sell::Cart;
 use crate::gate::Gate;
 use crate::habits::Past;
-use crate::index::Found;
+use crate::index::found;
 use crate::questions::{Again, ForAgain, ForCart, ForItem, ForSession, ForUser};
 use crate::recommend::History;
 use crate::rules::{Asked, Ruling, Scene};
 use crate::top_k::{Scored, TopK};
 use crate::upsell::Anchor;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Why best sellers answer where there is no time for more.
@@ -45,20 +44,6 @@ impl<'a> Wanted<'a> {
     fn of(scene: &'a Scene, k: usize, reasons: bool) -> Self {
         Self { scene, k, reasons }
     }
-}
-
-thread_local! {
-    /// A search allocates nothing once its thread has made one.
-    static FOUND: RefCell<Found> = RefCell::default();
-}
-
-/// What a search finds.
-fn found(search: impl FnOnce(&mut Found)) -> Vec<Scored> {
-    FOUND.with_borrow_mut(|found| {
-        found.items.clear();
-        search(found);
-        found.items.clone()
-    })
 }
 
 impl Bundle {

@@ -8,6 +8,7 @@
 
 mod als;
 mod answer;
+mod apart;
 mod arrange;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -72,6 +73,7 @@ mod weights;
 
 pub use als::{Als, AlsModel, Scaling};
 pub use answer::{Answer, Applied, AttributeDelta, Ranked, Reason, Rung, SteppedUp};
+pub use apart::apart;
 pub use bitmap::Bitmap;
 pub use blend::{Blend, BlendModel};
 pub use bundle::Bundle;

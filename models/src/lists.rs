@@ -7,7 +7,7 @@
 
 use crate::Result;
 use crate::bitmap::Bitmap;
-use crate::exact::Exact;
+use crate::exact::{Exact, length_of};
 use crate::index::{Eligible, Found, Index};
 use crate::int8::GROUP;
 use crate::kernels::{dot_rows, simd};
@@ -16,8 +16,6 @@ use crate::weights::{Array, Tensor, Weights};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Fewer items are read in less time than a network takes for the answer.
-pub(crate) const LARGE: usize = 500_000;
 /// Answers that recall is measured at.
 const K: usize = 100;
 /// The recall that is aimed at on half of the sample, and what must be seen on the other.
@@ -26,6 +24,8 @@ const RECALL: [f64; 2] = [0.995, 0.99];
 const SHARE: f64 = 0.25;
 /// Queries of a sample that tells nothing.
 const FEW: usize = 64;
+/// What the length of a centroid may differ from 1 by.
+const OFF: f64 = 1e-3;
 /// Vectors that a centroid is learned from, and how often it is learned anew.
 const EXAMPLES: usize = 64;
 const ROUNDS: usize = 10;
@@ -41,7 +41,7 @@ pub struct Retrieval {
     pub probes: usize,
     /// The share of the 100 best that it finds, over shoppers who did not choose `probes`.
     pub recall: f64,
-    /// The share of the items' codes that it reads.
+    /// The share of the codes that it reads, of items that have a vector.
     pub share: f64,
     /// Shoppers that recall was measured on.
     pub shoppers: usize,
@@ -67,16 +67,18 @@ pub struct Lists {
 
 impl Lists {
     /// Lists for the vectors of an index and queries like these, and what they are worth; `None` where the sample is too small to tell, or no
-    /// vector has a direction. The same vectors and queries give the same lists. O(√items · items · d).
+    /// vector has a direction. Queries without a direction are no sample. The same vectors and queries give the same lists.
+    /// O(√items · items · d).
     pub fn of(index: &Exact, queries: &[&[f32]]) -> Option<(Self, Retrieval)> {
-        let (len, depth) = (index.len(), index.depth());
-        if queries.len() < FEW || len < K || depth == 0 {
+        let (len, depth, known) = (index.len(), index.depth(), index.known());
+        let queries: Vec<&[f32]> = queries.iter().copied().filter(|query| Exact::points(length_of(query))).collect();
+        if queries.len() < FEW || known < K || depth == 0 {
             return None;
         }
-        let all = Bitmap::filled(len, true);
-        let best = index.search_batch(queries, K, &vec![Eligible::new(&all); queries.len()]);
+        let asked = Bitmap::of(len, |item| Exact::points(f64::from(index.length(item))));
+        let best = index.search_batch(&queries, K, &vec![Eligible::new(&asked); queries.len()]);
 
-        let count = (len as f64).sqrt() as usize;
+        let count = (known as f64).sqrt() as usize;
         let centroids = learn(index, count.next_power_of_two());
         if centroids.is_empty() {
             return None;
@@ -117,7 +119,7 @@ impl Lists {
         let measured = looks.iter().skip(1).step_by(2);
         let shoppers = measured.len();
         let read: usize = measured.map(|(_, read)| read[probes - 1]).sum();
-        let share = (read * GROUP) as f64 / (shoppers * len) as f64;
+        let share = (read * GROUP) as f64 / (shoppers * known) as f64;
         let retrieval = Retrieval { lists: count, probes, recall: recall(1, probes), share, shoppers };
         lists.probes = vec![probes as u64].into();
         Some((lists, retrieval))
@@ -136,6 +138,10 @@ impl Lists {
         let probes = weights.numbers("lists.probes", 1)?;
         if !(1..=count as u64).contains(&probes[0]) {
             return Err(weights.damaged("lists.probes", probes[0].to_string(), format!("1 to {count}")));
+        }
+        // Their products with a query are compared, so that one of another length would hide the others.
+        if let Some(length) = centroids.chunks(depth.max(1)).map(length_of).find(|length| !((length - 1.0).abs() <= OFF)) {
+            return Err(weights.damaged("lists.centroids", format!("one of length {length}"), "vectors of length 1".into()));
         }
         // Items that came since are in the first list until they have a vector.
         let of = weights.rows("lists.items", items, count)?;
@@ -161,10 +167,20 @@ impl Lists {
         &self.of
     }
 
-    /// How many lists to look at for `k` of so many eligible ones of all items. Where fewer items may be returned, the best of them are as many
-    /// times further away.
-    pub(crate) fn probes(&self, k: usize, eligible: usize) -> usize {
-        let more = k.div_ceil(K) as f64 * self.of.len() as f64 / eligible.max(1) as f64;
+    /// See [`Retrieval::probes`].
+    pub(crate) fn least(&self) -> usize {
+        self.probes[0] as usize
+    }
+
+    /// Bytes beside the vectors.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.centroids[..]) + size_of_val(&self.of[..])
+    }
+
+    /// How many lists to look at for `k` of so many eligible ones of all that have a vector. Where fewer may be returned, the best of them
+    /// are as many times further away.
+    pub(crate) fn probes(&self, k: usize, eligible: usize, known: usize) -> usize {
+        let more = k.div_ceil(K) as f64 * (known as f64 / eligible.max(1) as f64).max(1.0);
         ((self.probes[0] as f64 * more).ceil() as usize).min(self.len())
     }
 
@@ -193,8 +209,8 @@ impl Lists {
 /// Directions that the vectors of an index lie around: k-means by the product with centroids of length 1.
 fn learn(index: &Exact, count: usize) -> Vec<f32> {
     let (len, depth) = (index.len(), index.depth());
-    let step = (len / (EXAMPLES * count)).max(1);
-    let sample = (0..len as u32).step_by(step).filter(|&item| index.length(item) > 0.0 && index.length(item).is_finite());
+    let step = (index.known() / (EXAMPLES * count)).max(1);
+    let sample = (0..len as u32).filter(|&item| Exact::points(f64::from(index.length(item)))).step_by(step);
     let examples: Vec<Vec<f32>> = sample.map(|item| unit(index.row(item).iter().map(|&value| f64::from(value)))).collect();
     let starts = examples.iter().step_by((examples.len() / count).max(1)).take(count);
     let mut centroids: Vec<f32> = starts.flatten().copied().collect();
@@ -252,13 +268,17 @@ mod tests {
     #[test]
     fn what_is_measured_is_what_a_search_finds() {
         let (items, depth) = (20_000, 16);
-        let exact = Exact::new(made(items, depth, 90, 1).into(), depth);
+        let mut vectors = made(items, depth, 90, 1);
+        // One in five has no vector, and is not asked for.
+        vectors.chunks_mut(depth).step_by(5).for_each(|vector| vector.fill(0.0));
+        let exact = Exact::new(vectors.into(), depth);
+        assert_eq!(exact.known(), 16_000);
         let queries = made(400, depth, 90, 2);
         let queries: Vec<&[f32]> = queries.chunks(depth).collect();
         let (lists, retrieval) = Lists::of(&exact, &queries).unwrap();
         assert!(retrieval.pays() && retrieval.shoppers == 200, "clusters are what lists are for: {retrieval:?}");
 
-        let all = Bitmap::filled(items, true);
+        let all = Bitmap::of(items, |item| item % 5 != 0);
         let listed = Exact::with_lists(exact.rows().to_vec().into(), depth, Some(lists));
         let mut found = Found::default();
         let mut good = 0;
@@ -270,6 +290,20 @@ mod tests {
             good += found.items.iter().filter(|scored| best.contains(scored)).count();
         }
         assert!((good as f64 / (200.0 * K as f64) - retrieval.recall).abs() < 1e-9, "{good} of {retrieval:?}");
+
+        // A filter, and more answers: other lists are looked at, and no fewer of the best are found.
+        let (tenth, most) = (Bitmap::of(items, |item| item % 5 != 0 && item / 5 % 10 == 3), Bitmap::of(items, |item| item % 5 > 1));
+        for (k, allowed) in [(20, &tenth), (100, &tenth), (100, &most), (300, &all), (300, &most)] {
+            let mut good = 0;
+            for query in queries.iter().skip(1).step_by(2) {
+                exact.search(query, k, Eligible::new(allowed), &mut found);
+                let best = std::mem::take(&mut found.items);
+                listed.search(query, k, Eligible::new(allowed), &mut found);
+                good += found.items.iter().filter(|scored| best.contains(scored)).count();
+            }
+            let recall = good as f64 / (200 * k) as f64;
+            assert!(recall > 0.98, "{recall} of the {k} best of {}", allowed.count());
+        }
 
         // Few of many, and more than some lists hold: as many as there are, and no other.
         let some = Bitmap::of(items, |item| item % 11 == 3);
@@ -301,14 +335,21 @@ mod tests {
         assert_eq!(read.items()[items..], [0, 0]);
         let mut found = [Found::default(), Found::default()];
         for (lists, found) in [&lists, &read].into_iter().zip(&mut found) {
-            lists.route(queries[0], lists.probes(20, lists.items().len()), found);
+            lists.route(queries[0], lists.probes(20, items - 3, items - 3), found);
         }
-        assert!(found[0].items == found[1].items && found[0].items.len() == lists.probes[0] as usize);
+        assert!(found[0].items == found[1].items && found[0].items.len() == lists.least());
 
-        let beyond = Lists { probes: vec![lists.len() as u64 + 1].into(), ..lists };
-        weights::write(&path, beyond.tensors().into()).unwrap();
-        let refused = Lists::load(items, depth, &mut Weights::open(&path).unwrap()).err().unwrap().to_string();
-        assert!(refused.contains("lists.probes") && refused.contains(&format!("1 to {}", beyond.len())), "{refused}");
+        let refused = |lists: &Lists| {
+            weights::write(&path, lists.tensors().into()).unwrap();
+            Lists::load(items, depth, &mut Weights::open(&path).unwrap()).err().unwrap().to_string()
+        };
+        let mut centroids = lists.centroids.to_vec();
+        centroids[3] = 1e38;
+        let endless = Lists { centroids: centroids.into(), ..lists };
+        let text = refused(&endless);
+        assert!(text.contains("lists.centroids") && text.contains("vectors of length 1"), "{text}");
+        let text = refused(&Lists { probes: vec![read.len() as u64 + 1].into(), ..read });
+        assert!(text.contains("lists.probes") && text.contains(&format!("1 to {}", endless.len())), "{text}");
     }
 
     #[test]
@@ -320,6 +361,9 @@ mod tests {
         let (_, retrieval) = Lists::of(&exact, &queries).unwrap();
         assert!(!retrieval.pays(), "vectors in all directions: {retrieval:?}");
         assert!(Lists::of(&exact, &queries[..FEW - 1]).is_none(), "a sample that tells nothing");
+        let nowhere = [vec![0.0; depth], vec![f32::NAN; depth], vec![f32::MAX; depth]];
+        let some: Vec<&[f32]> = queries[1..FEW].iter().copied().chain(nowhere.iter().map(Vec::as_slice)).collect();
+        assert!(Lists::of(&exact, &some).is_none(), "queries without a direction are no sample");
         let nothing = Exact::new(vec![0.0; items * depth].into(), depth);
         assert!(Lists::of(&nothing, &queries).is_none(), "vectors without a direction");
     }

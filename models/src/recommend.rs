@@ -178,6 +178,19 @@ pub trait Recommend: Send + Sync {
         None
     }
 
+    /// Items whose neighbours it remembers, because somebody asked for them.
+    fn remembered(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// Makes what a first answer would otherwise wait for, and the neighbours of some items.
+    fn warm(&self, _items: &[u32]) {}
+
+    /// The lists that it has, and how many of them a search looks at at least; `None` where it looks at all items.
+    fn lists(&self) -> Option<(usize, usize)> {
+        None
+    }
+
     /// The vector of a history, in a model that has vectors: shoppers of like taste have a large cosine.
     fn vector(&self, _history: History) -> Option<Vec<f32>> {
         None

@@ -78,6 +78,9 @@ pub struct TwoTower {
     pub user_features: Vec<String>,
     /// How often a step hides an item's own row, so that its features learn to stand for it; 0 to 0.9, only with `item_features`.
     pub dropout: f32,
+    /// Items with a vector from which on lists of them are tried, if vectors have length 1. Fewer are read in less time than a network takes
+    /// for the answer.
+    pub lists_from: usize,
     /// Confidence from summed event weights.
     pub scaling: Scaling,
     /// Of the random start and the draws.
@@ -110,6 +113,7 @@ impl Default for TwoTower {
             item_features: Vec::new(),
             user_features: Vec::new(),
             dropout: 0.1,
+            lists_from: 500_000,
             scaling: Scaling::Log,
             seed: 42,
         }
@@ -236,6 +240,8 @@ pub struct TwoTowerModel {
     pub(crate) scaling: Scaling,
     /// Whether vectors have length 1.
     pub(crate) unit: bool,
+    /// See [`TwoTower::lists_from`].
+    pub(crate) lists_from: usize,
     pub(crate) vectors: Vectors,
     /// What an item adds to the mean of a history; empty if users are only what is known of themselves.
     pub(crate) steps: Array<f32>,
@@ -270,7 +276,15 @@ impl TwoTowerModel {
                 (two_tower.hidden * depth).to_string(),
             ));
         }
-        Ok(Self { scaling: two_tower.scaling, unit: two_tower.cosine(), vectors, steps, users, tower })
+        Ok(Self {
+            scaling: two_tower.scaling,
+            unit: two_tower.cosine(),
+            lists_from: two_tower.lists_from,
+            vectors,
+            steps,
+            users,
+            tower,
+        })
     }
 
     /// The vector of a history, and of what is known of its user. O(n · d).
@@ -307,8 +321,8 @@ impl ByVectors for TwoTowerModel {
         &mut self.vectors
     }
 
-    fn unit(&self) -> bool {
-        self.unit
+    fn lists_from(&self) -> Option<usize> {
+        self.unit.then_some(self.lists_from)
     }
 
     fn query(&self, history: History) -> Option<Vec<f32>> {
@@ -374,6 +388,7 @@ mod tests {
         let mut model = TwoTowerModel {
             scaling: settings.scaling,
             unit: settings.cosine(),
+            lists_from: settings.lists_from,
             vectors: Vectors::new(near(items, 2).into(), depth),
             steps: Array::default(),
             users: near(users, 3).into(),

@@ -217,14 +217,15 @@ pub(crate) struct Anchor<'a> {
 impl Bundle {
     /// The probability that each of some dearer items is stepped up to. `price` says what things cost now.
     pub(crate) fn step_odds(&self, from: &Anchor, items: &[u32], price: &dyn Fn(u32) -> f32) -> Vec<f32> {
-        let features = self.step_features(from, items, price);
         let weights = &self.upsell_model().weights[if from.shopper.is_some() { 0 } else { FEATURES }..][..FEATURES];
-        let mut odds: Vec<f32> = features.chunks(FEATURES).map(|row| dot(row, weights)).collect();
+        let mut odds = Vec::with_capacity(items.len());
+        self.step_features(from, items, price, |row| odds.push(dot(row, weights)));
         softmax(&mut odds, true);
         odds
     }
 
-    fn step_features(&self, from: &Anchor, items: &[u32], price: &dyn Fn(u32) -> f32) -> Vec<f32> {
+    /// Of each item in turn: there may be so many that a table of them would be new memory every time.
+    fn step_features(&self, from: &Anchor, items: &[u32], price: &dyn Fn(u32) -> f32, mut take: impl FnMut(&[f32; FEATURES])) {
         let model = self.upsell_model();
         let groups = self.groups();
         let steps: BTreeMap<u32, u32> = model.steps(from.item).collect();
@@ -245,7 +246,6 @@ impl Bundle {
                 self.personal().standing(History { items: held, values, user: Some(user) }, items)
             }
         };
-        let mut features = Vec::with_capacity(items.len() * FEATURES);
         for ((&item, likeness), taste) in items.iter().zip(likeness).zip(taste) {
             let stepped = steps.get(&item).copied().unwrap_or(0) as f32;
             let ratio = (price(item) / price(from.item)).max(1.0).ln();
@@ -256,7 +256,7 @@ impl Bundle {
             let [_, _, brand_lines, line] = by_group.get(groups, item);
             let described = self.cross_sell_model().described(item);
             let flag = |yes: bool| if yes { 1.0 } else { 0.0 };
-            let row: [f32; FEATURES] = [
+            take(&[
                 1.0,
                 stepped.ln_1p(),
                 (stepped / (all_steps as f32 + 5.0)).sqrt(),
@@ -285,10 +285,8 @@ impl Bundle {
                 habit.map_or(0.0, |habit| habit.faded[1]).ln_1p(),
                 orders.ln(),
                 (items.len() as f32).ln(),
-            ];
-            features.extend_from_slice(&row);
+            ]);
         }
-        features
     }
 
     /// ln of how many times the middle of its category's prices a shopper usually pays; 0 where nothing tells.
@@ -401,7 +399,9 @@ pub(crate) fn learn(past: &Bundle, later: &Orders) -> Option<Vec<f32>> {
                     return None;
                 }
                 let from = Anchor { item, shopper: known.then_some((user, &habits)) };
-                Some((past.step_features(&from, &items, &price), chosen.flatten()))
+                let mut rows = Vec::with_capacity(items.len() * FEATURES);
+                past.step_features(&from, &items, &price, |row| rows.extend_from_slice(row));
+                Some((rows, chosen.flatten()))
             })
             .collect();
         let mut choices = Choices::new(FEATURES, true);

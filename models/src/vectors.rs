@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
 use crate::kernels::{dot, dot_rows, simd};
-use crate::lists::{LARGE, Lists, Retrieval};
+use crate::lists::{Lists, Retrieval};
 use crate::on_device::OnDevice;
 use crate::recommend::{History, Recommend};
 use crate::top_k::Scored;
@@ -56,9 +56,9 @@ pub(crate) trait ByVectors: Send + Sync {
     /// See [`Recommend::soften`].
     fn soften(&mut self, _scale: f32) {}
 
-    /// Whether all vectors have length 1, so that an exact search can leave out none of them.
-    fn unit(&self) -> bool {
-        false
+    /// From how many items on lists of them are tried; `None` where an exact search can leave some out, because vectors differ in length.
+    fn lists_from(&self) -> Option<usize> {
+        None
     }
 
     /// See [`Recommend::tensors`].
@@ -124,11 +124,21 @@ impl<T: ByVectors> Recommend for T {
     }
 
     fn partition(&mut self, histories: &[History]) -> Option<Retrieval> {
-        if !self.unit() || self.vectors().len() < LARGE {
-            return None;
-        }
+        self.lists_from().filter(|&from| self.vectors().index.known() >= from)?;
         let queries: Vec<Vec<f32>> = histories.par_iter().filter_map(|&history| self.query(history)).collect();
         self.vectors_mut().partition(&queries)
+    }
+
+    fn remembered(&self) -> Vec<u32> {
+        self.vectors().memory.items()
+    }
+
+    fn warm(&self, items: &[u32]) {
+        self.vectors().warm(items);
+    }
+
+    fn lists(&self) -> Option<(usize, usize)> {
+        self.vectors().index.lists().map(|lists| (lists.len(), lists.least()))
     }
 
     fn vector(&self, history: History) -> Option<Vec<f32>> {
@@ -163,6 +173,12 @@ impl Memory {
             return None;
         }
         Some(near.get_or_init(find))
+    }
+
+    /// The items whose neighbours are remembered, ascending.
+    fn items(&self) -> Vec<u32> {
+        let near = self.near.get().map_or(&[][..], Vec::as_slice);
+        (0..).zip(near).filter(|(_, near)| near.get().is_some()).map(|(item, _)| item).collect()
     }
 }
 
@@ -306,8 +322,7 @@ impl Vectors {
         let dense = k < NEAR && 8 * eligible.allowed.count() > self.len();
         let near = dense.then(|| {
             self.memory.of(item, self.len(), || {
-                let all = self.learned.clone().unwrap_or_else(|| Bitmap::filled(self.len(), true));
-                self.index.search_cosine(self.item(item), NEAR, Eligible::new(&all), found);
+                self.index.search_cosine(self.item(item), NEAR, Eligible::new(&self.candidates()), found);
                 found.items.as_slice().into()
             })
         });
@@ -319,6 +334,21 @@ impl Vectors {
             }
         }
         self.index.search_cosine(self.item(item), k, eligible, found);
+    }
+
+    /// What neighbours are found among.
+    fn candidates(&self) -> Bitmap {
+        self.learned.clone().unwrap_or_else(|| Bitmap::filled(self.len(), true))
+    }
+
+    /// Remembers the neighbours of some items, and makes what else a first answer would wait for.
+    pub fn warm(&self, items: &[u32]) {
+        self.deviation(&vec![0.0; self.depth()]);
+        let items: Vec<u32> = items.iter().copied().filter(|&item| self.item(item).iter().any(|&value| value != 0.0)).collect();
+        let near = self.index.nearest(&items, NEAR, Eligible::new(&self.candidates()));
+        for (item, near) in items.into_iter().zip(near) {
+            self.memory.of(item, self.len(), || near.into());
+        }
     }
 
     /// The cosine of two items; 0 where one has no vector.
@@ -385,7 +415,10 @@ mod tests {
         // Copies are ties, and zeros are like nothing.
         values.copy_within(0..60, 60);
         values[600..900].fill(0.0);
-        let vectors = Vectors::new(values.into(), depth);
+        let vectors = Vectors::new(values.clone().into(), depth);
+        let warm = Vectors::new(values.into(), depth).inferred(&[7, 20, 399]);
+        warm.warm(&[0, 10, 13, 120, 399]);
+        let cold = warm.replaced(warm.values().to_vec()).inferred(&[7, 20, 399]);
         let allowed = [Bitmap::filled(items, true), Bitmap::of(items, |item| item % 3 == 1), Bitmap::of(items, |item| item > 390)];
         for item in [0, 10, 13, 120, 399] {
             for k in [1, 20, 63, 64, 100] {
@@ -395,10 +428,16 @@ mod tests {
                     vectors.index.search_cosine(vectors.item(item), k, eligible, &mut fresh);
                     vectors.similar(item, k, eligible, &mut found);
                     let zero = vectors.item(item).iter().all(|&value| value == 0.0);
-                    assert_eq!(found.items, if zero { Vec::new() } else { fresh.items }, "item {item}, k {k}");
+                    assert_eq!(found.items, if zero { Vec::new() } else { fresh.items.clone() }, "item {item}, k {k}");
+                    warm.similar(item, k, eligible, &mut found);
+                    cold.similar(item, k, eligible, &mut fresh);
+                    assert_eq!(found.items, fresh.items, "item {item}, k {k}, found before it was asked for");
                 }
             }
         }
-        assert_eq!(vectors.memory.items.load(Ordering::Relaxed), 4, "items that have a vector, each once");
+        for vectors in [vectors, warm] {
+            assert_eq!(vectors.memory.items.load(Ordering::Relaxed), 4, "items that have a vector, each once");
+            assert_eq!(vectors.memory.items(), [0, 10, 13, 399]);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 const USERS: u32 = 60;
 const ITEMS: u32 = 40;
 
-/// Users and items of two kinds, even and odd; who is of a kind takes seven of its items. The last two items and users took no part.
+/// Users and items of some kinds by turns; who is of a kind takes seven of its items. The last item and user of each kind took no part.
 struct Shop {
     log: EventLog,
     interactions: Interactions,
@@ -28,16 +28,22 @@ fn ids(prefix: &str, count: u32) -> Arc<IdMap> {
     Arc::new(map)
 }
 
-fn kinds(count: u32) -> Labels {
+fn labels(count: u32, kinds: u32) -> Labels {
     let mut labels = Labels::default();
-    (0..count).for_each(|number| labels.push(Some(if number % 2 == 0 { "shop > even" } else { "shop > odd" })));
+    (0..count).for_each(|number| labels.push(Some(&format!("shop > {}", number % kinds))));
     labels
 }
 
 impl Shop {
     fn new() -> Self {
-        let taken = |user: u32| (0..7).map(move |number| (user, (user % 2 + 2 * (user / 2 * 5 + number * 3)) % (ITEMS - 2)));
-        let mut events: Vec<(u32, u32)> = (0..USERS - 2).flat_map(taken).collect();
+        Self::of(USERS, ITEMS, 2)
+    }
+
+    /// Whole numbers of users and items a kind.
+    fn of(users: u32, items: u32, kinds: u32) -> Self {
+        let item = move |user: u32, number: u32| (user % kinds + kinds * (user / kinds * 5 + number * 3)) % (items - kinds);
+        let taken = |user: u32| (0..7).map(move |number| (user, item(user, number)));
+        let mut events: Vec<(u32, u32)> = (0..users - kinds).flat_map(taken).collect();
         events.sort_unstable();
         events.dedup();
         let kind = EventType {
@@ -48,17 +54,28 @@ impl Shop {
             rows: events.len() as u64,
         };
         let log = EventLog {
-            users: ids("u", USERS),
-            items: ids("i", ITEMS),
+            users: ids("u", users),
+            items: ids("i", items),
             types: vec![kind],
             user: events.iter().map(|event| event.0).collect(),
             item: events.iter().map(|event| event.1).collect(),
             kind: vec![0; events.len()],
             ..EventLog::default()
         };
-        let catalog = Catalog { category: kinds(ITEMS), ..Catalog::unknown(ITEMS as usize) };
+        let catalog = Catalog { category: labels(items, kinds), ..Catalog::unknown(items as usize) };
         let (interactions, orders) = (Interactions::of(&log), Orders::of(&log));
-        Self { log, interactions, orders, catalog, users: vec![("kind".into(), kinds(USERS))] }
+        Self { log, interactions, orders, catalog, users: vec![("kind".into(), labels(users, kinds))] }
+    }
+
+    fn data(&self) -> Dataset {
+        Dataset {
+            log: self.log.clone(),
+            catalog: self.catalog.clone(),
+            user_attributes: self.users.clone(),
+            report: ReadReport::default(),
+            items_report: None,
+            inputs: Vec::new(),
+        }
     }
 
     fn training(&self) -> Training<'_> {
@@ -111,18 +128,10 @@ fn new_items_and_new_users_are_placed_by_what_is_known_of_them() {
     assert!(model.knows(ITEMS - 1));
 
     // And so says a whole version: the personal rung answers who has no history, new items included.
-    let data = Dataset {
-        log: shop.log.clone(),
-        catalog: shop.catalog.clone(),
-        user_attributes: shop.users.clone(),
-        report: ReadReport::default(),
-        items_report: None,
-        inputs: Vec::new(),
-    };
     let parameters = Hyperparameters::of(Personal::TwoTower(tower()));
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(folder.path());
-    let mut bundle = Bundle::fit(&data, &DataConfig::default(), parameters, &()).unwrap();
+    let mut bundle = Bundle::fit(&shop.data(), &DataConfig::default(), parameters, &()).unwrap();
     let version = registry.publish("shop", &mut bundle).unwrap();
     let served = registry.verify("shop", &version).unwrap();
     let ask = ForUser { user: Some(USERS - 1), k: ITEMS as usize / 2, ..ForUser::default() };
@@ -146,6 +155,49 @@ fn new_items_and_new_users_are_placed_by_what_is_known_of_them() {
     let mut found = Found::default();
     model.recommend(History { user: Some(USERS - 1), ..History::default() }, 5, Eligible::without(&everything, &[]), &mut found);
     assert!(found.items.is_empty());
+}
+
+#[test]
+fn a_version_of_many_items_looks_at_lists_of_them() {
+    let shop = Shop::of(400, 6000, 40);
+    let mut parameters = Hyperparameters::of(Personal::TwoTower(TwoTower { epochs: 10, lists_from: 6000, ..tower() }));
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    let mut bundle = Bundle::fit(&shop.data(), &DataConfig::default(), parameters.clone(), &()).unwrap();
+    let told = bundle.manifest.retrieval.clone().unwrap();
+    assert!(told.pays() && told.probes < told.lists / 4, "{told:?}");
+    let version = registry.publish("shop", &mut bundle).unwrap();
+    let served = registry.verify("shop", &version).unwrap();
+    let read = served.manifest.retrieval.as_ref().unwrap();
+    assert_eq!((read.lists, read.probes, read.shoppers), (told.lists, told.probes, told.shoppers));
+    parameters.personal = Personal::TwoTower(TwoTower { epochs: 10, lists_from: 6001, ..tower() });
+    let exact = Bundle::fit(&shop.data(), &DataConfig::default(), parameters, &()).unwrap();
+    assert!(exact.manifest.retrieval.is_none());
+    let (mut good, mut all) = (0, 0);
+    for user in 0..400 {
+        let ask = ForUser { user: Some(user), k: 20, ..ForUser::default() };
+        let answer = served.for_user(&ask);
+        assert_eq!(answer, bundle.for_user(&ask), "user {user}");
+        let best = exact.for_user(&ask);
+        assert_eq!((answer.items.len(), answer.eligible), (20, best.eligible));
+        good += answer.items.iter().filter(|ranked| best.items.iter().any(|best| best.item == ranked.item)).count();
+        all += best.items.len();
+    }
+    assert!(good as f64 >= 0.98 * f64::from(all as u32), "{good} of {all}");
+
+    // A manifest that tells of other lists than there are.
+    let from = registry.version_folder("shop", &version).unwrap();
+    let path = from.join("manifest.json");
+    let (probes, other) = (format!("\"probes\": {}", told.probes), format!("\"probes\": {}", told.probes + 1));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches(&probes).count(), 1);
+    let text = text.replace(&probes, &other);
+    std::fs::write(&path, &text).unwrap();
+    let (time, _) = version.rsplit_once('-').unwrap();
+    let version = format!("{time}-{}", &blake3::hash(text.as_bytes()).to_hex()[..12]);
+    std::fs::rename(&from, from.with_file_name(&version)).unwrap();
+    let refused = registry.verify("shop", &version).err().unwrap().to_string();
+    assert!(refused.contains("lists of items") && refused.contains("as the manifest says"), "{refused}");
 }
 
 #[test]

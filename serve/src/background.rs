@@ -1,10 +1,12 @@
 //! Work that must not cost a request: reading, verifying and warming versions, on threads that step back for all others.
 
 use crate::error::ServeError;
+use crate::memory;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
@@ -23,6 +25,8 @@ struct Team {
     /// One piece of work at a time: a thread that waits for the others' part of one would take up the next meanwhile, and wait for a lock that
     /// it holds itself.
     turn: Arc<Mutex<()>>,
+    /// Whether it did something since it gave memory back.
+    worked: AtomicBool,
 }
 
 impl Background {
@@ -34,11 +38,10 @@ impl Background {
         Ok(Self { idle: Team::new("idle", true)?, pressing: Team::new("load", false)? })
     }
 
-    /// Gives back the memory of versions that left: an allocator keeps what its threads freed, for they might want it again.
+    /// Gives back the memory of versions that left.
     pub fn tidy(&self) {
-        for team in [&self.idle, &self.pressing] {
-            // SAFETY: the function has no conditions; it works on the calling thread's heap and on memory that no thread uses.
-            team.pool.spawn_broadcast(|_| unsafe { libmimalloc_sys::mi_collect(true) });
+        for team in [&self.idle, &self.pressing].into_iter().filter(|team| team.worked.swap(false, Ordering::Relaxed)) {
+            team.pool.spawn_broadcast(|_| memory::give_back());
         }
     }
 
@@ -66,13 +69,18 @@ impl Background {
 impl Team {
     fn new(name: &'static str, idle: bool) -> Result<Self, ThreadPoolBuildError> {
         let builder = ThreadPoolBuilder::new().thread_name(move |number| format!("{name}-{number}"));
-        Ok(Self { pool: builder.start_handler(move |_| step_back(idle)).build()?, turn: Arc::default() })
+        Ok(Self {
+            pool: builder.start_handler(move |_| step_back(idle)).build()?,
+            turn: Arc::default(),
+            worked: AtomicBool::default(),
+        })
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
         let (send, done) = oneshot::channel();
         // Who gave up waiting does not end the work: the turn ends with it.
         let turn = self.turn.clone().lock_owned().await;
+        self.worked.store(true, Ordering::Relaxed);
         self.pool.spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(work));
             drop(turn);
@@ -110,7 +118,6 @@ fn step_back(_: bool) {}
 mod tests {
     use super::*;
     use rayon::prelude::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     const LONG: Duration = Duration::from_secs(60);
 

@@ -14,6 +14,7 @@ mod door;
 mod error;
 mod gather;
 mod live;
+pub mod memory;
 mod model_service;
 pub mod recommendation;
 mod reply;

@@ -5,10 +5,11 @@ use crate::cards::Cards;
 use crate::error::ServeError;
 use crate::split::Split;
 use aisle_data::{NewItem, memory_available};
-use aisle_models::{Aliases, Bundle, ItemChanges, ItemNews, Registry, Rule, RuleSet};
+use aisle_models::{Aliases, Bundle, ItemChanges, ItemNews, Registry, Rule, RuleSet, apart};
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
@@ -106,6 +107,8 @@ pub struct Live {
     turn: Mutex<()>,
     /// The same for changes of prices and stock.
     shelving: Mutex<()>,
+    /// Whether memory was freed that the allocator may keep.
+    untidy: AtomicBool,
 }
 
 /// A version as the server sees it.
@@ -142,6 +145,7 @@ impl Live {
             ledger: Mutex::default(),
             turn: Mutex::default(),
             shelving: Mutex::default(),
+            untidy: AtomicBool::default(),
         }
     }
 
@@ -260,13 +264,21 @@ impl Live {
         self.tell("aliases", self.try_apply());
     }
 
-    /// Frees versions whose last request is answered, and says how many. Takes milliseconds each: who holds the last reference frees the
-    /// memory, here it is us and not a request.
-    pub fn sweep(&self) -> usize {
+    /// Frees versions whose last request is answered. Takes milliseconds each: who holds the last reference frees the memory, here it is us
+    /// and not a request.
+    pub fn sweep(&self) {
         let retired = std::mem::take(&mut held(&self.ledger).retired);
         let (gone, stay): (Vec<_>, Vec<_>) = retired.into_iter().partition(|version| Arc::strong_count(version) == 1);
         held(&self.ledger).retired.extend(stay);
-        gone.len()
+        if !gone.is_empty() {
+            drop(gone);
+            self.untidy.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether memory was freed since this was last asked.
+    pub fn freed(&self) -> bool {
+        self.untidy.swap(false, Ordering::Relaxed)
     }
 
     /// Whether versions wait for [`Live::sweep`].
@@ -581,7 +593,13 @@ impl Live {
         }
         let routes = self.routes.load_full();
         let beside: Vec<&Bundle> = routes.by_version.values().map(|version| &version.bundle).collect();
-        let bundle = self.registry.verify_with(model, version, changes, &beside)?;
+        let bundle = apart(|| {
+            let bundle = self.registry.verify_with(model, version, changes, &beside)?;
+            bundle.warm(&beside);
+            Ok::<_, ServeError>(bundle)
+        });
+        self.untidy.store(true, Ordering::Relaxed);
+        let bundle = bundle?;
         let same = |other: &&Arc<Version>| Arc::ptr_eq(&other.bundle.catalog, &bundle.catalog);
         let cards = match routes.by_version.values().find(same) {
             Some(other) => other.cards.clone(),

@@ -1,7 +1,7 @@
 //! `aisle-serve`.
 
 use aisle_serve::config::{Cli, Config};
-use aisle_serve::{Running, shutdown, telemetry};
+use aisle_serve::{Running, memory, shutdown, telemetry};
 use clap::Parser;
 use std::process::ExitCode;
 use tracing::info;
@@ -30,6 +30,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
+    memory::small_pages();
     let run = || -> anyhow::Result<()> {
         let config = Config::read(Cli::parse())?;
         telemetry::start_logs(config.log_json);

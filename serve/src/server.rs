@@ -30,7 +30,7 @@ use tower_service::Service;
 use tracing::info;
 
 /// Following the registry waits so long for idle cores.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait for requests in flight when the server goes down.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -76,11 +76,12 @@ async fn follow(live: Arc<Live>, background: Arc<Background>, health: HealthRepo
         {
             let (live, background) = (live.clone(), background.clone());
             tokio::spawn(async move {
-                if background.run(PATIENCE, move || live.sweep()).await.is_ok_and(|swept| swept > 0) {
-                    background.tidy();
-                }
+                ended(background.run(PATIENCE, move || live.sweep()).await);
                 drop(turn);
             });
+        }
+        if live.freed() {
+            background.tidy();
         }
     }
 }

@@ -583,7 +583,7 @@ async fn new_items_find_a_place_without_a_new_version() {
         let selector = ModelSelector { target: Some(Target::Alias(alias.into())) };
         let item_ids = ["third", "second"].map(str::to_string).to_vec();
         let third = RankItemsRequest { item_ids, selector: Some(selector), ..rank.clone() };
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(60);
         while ask.rank_items(third.clone()).await.unwrap().into_inner().items.len() < 2 {
             assert!(Instant::now() < until, "{alias} never saw the third item");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -597,7 +597,7 @@ async fn new_items_find_a_place_without_a_new_version() {
     let updates = vec![ItemUpdate { item_id: "second".into(), new_item: Some(right), ..Default::default() }];
     admin.update_items(UpdateItemsRequest { updates, ..Default::default() }).await.unwrap();
     let second = RankItemsRequest { item_ids: vec!["second".into()], ..rank.clone() };
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     while ask.rank_items(second.clone()).await.unwrap().into_inner().items[0].category != "Corrected > Path" {
         assert!(Instant::now() < until, "a correction is never seen");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,0 +1,21 @@
+//! How the process uses memory.
+
+/// No huge pages from here on: a version that left would leave one behind wherever another uses a few bytes of it, and a request that is the
+/// first to touch one waits until two megabytes are cleared. Cross-sell is a twentieth slower for it; memory is two thirds.
+#[cfg(target_os = "linux")]
+pub fn small_pages() {
+    // SAFETY: it changes a flag of the process, and reads no memory.
+    if unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } != 0 {
+        tracing::debug!(error = %std::io::Error::last_os_error(), "huge pages stay as the system has them");
+    }
+}
+
+/// Elsewhere pages are as they are.
+#[cfg(not(target_os = "linux"))]
+pub fn small_pages() {}
+
+/// Gives back what this thread freed, and what ended threads did: an allocator keeps it, for they might want it again.
+pub(crate) fn give_back() {
+    // SAFETY: the function has no conditions; it works on the calling thread's heap and on memory that no thread uses.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
