@@ -11,6 +11,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
+/// Work waits so long for idle cores: where four fifths of a core are busy, a version of a hundred thousand items is loaded by then.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Threads that step back for all others, and those for what cannot wait that long.
 pub struct Background {
     /// They run when a core has nothing else to do; one that never has nothing leaves them a three-hundredth.

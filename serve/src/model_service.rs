@@ -1,7 +1,7 @@
 //! `ModelService`: what is in the registry, what is loaded here, and where the aliases point.
 
 use crate::ask;
-use crate::background::Background;
+use crate::background::{Background, PATIENCE};
 use crate::error::ServeError;
 use crate::live::{Live, State, Version};
 use aisle_models::Aliases;
@@ -12,11 +12,7 @@ use aisle_proto::{
     UpdateItemsRequest, UpdateItemsResponse,
 };
 use std::sync::Arc;
-use std::time::Duration;
 use tonic::{Request, Response, Status};
-
-/// A client that waits for a version waits so long for idle cores.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The service.
 pub struct Models {

@@ -1,7 +1,7 @@
 //! The server: sockets, services, the task that follows the registry, and the way down.
 
 use crate::admission::Admission;
-use crate::background::Background;
+use crate::background::{Background, PATIENCE};
 use crate::config::Config;
 use crate::door;
 use crate::live::Live;
@@ -29,8 +29,6 @@ use tonic_health::server::HealthReporter;
 use tower_service::Service;
 use tracing::info;
 
-/// Following the registry waits so long for idle cores.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait for requests in flight when the server goes down.
 const DRAIN: Duration = Duration::from_secs(10);
 
