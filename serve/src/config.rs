@@ -45,6 +45,9 @@ pub struct Cli {
     /// Milliseconds between looks at the registry [default: 500].
     #[arg(long, env = "AISLE_POLL_MILLIS")]
     poll_millis: Option<u64>,
+    /// Use huge pages where the system allows: up to a sixth more answers, for half again the memory.
+    #[arg(long, env = "AISLE_HUGE_PAGES")]
+    huge_pages: bool,
     /// Write logs as JSON.
     #[arg(long, env = "AISLE_LOG_JSON")]
     log_json: bool,
@@ -67,6 +70,7 @@ struct Settings {
     max_connections: Option<usize>,
     default_deadline_millis: Option<u64>,
     poll_millis: Option<u64>,
+    huge_pages: bool,
     log_json: bool,
     rule: Vec<Rule>,
 }
@@ -94,6 +98,8 @@ pub struct Config {
     pub default_deadline: Duration,
     /// Time between looks at the registry.
     pub poll: Duration,
+    /// Whether memory may be in huge pages.
+    pub huge_pages: bool,
     /// Logs as JSON.
     pub log_json: bool,
     /// Rules that always hold.
@@ -115,6 +121,7 @@ impl Config {
             max_connections: 4096,
             default_deadline: Duration::from_secs(1),
             poll: Duration::from_millis(500),
+            huge_pages: false,
             log_json: false,
             rules: RuleSet::default(),
         }
@@ -184,6 +191,7 @@ impl Config {
             max_connections,
             default_deadline: Duration::from_millis(default_deadline_millis),
             poll: Duration::from_millis(poll_millis),
+            huge_pages: cli.huge_pages || file.huge_pages,
             log_json: cli.log_json || file.log_json,
         })
     }

@@ -30,10 +30,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
-    memory::small_pages();
     let run = || -> anyhow::Result<()> {
         let config = Config::read(Cli::parse())?;
         telemetry::start_logs(config.log_json);
+        if !config.huge_pages {
+            memory::small_pages();
+        }
         tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(EVENTS).build()?.block_on(serve(config))
     };
     match run() {
