@@ -411,8 +411,8 @@ impl Exact {
     /// As [`Exact::search_cosine`] for some of its items, on all threads; the same bits as one by one.
     pub(crate) fn nearest(&self, items: &[u32], k: usize, eligible: Eligible) -> Vec<Vec<Scored>> {
         let units: Vec<Vec<f32>> = items.iter().map(|&item| direction(self.row(item)).collect()).collect();
-        let queries: Vec<&[f32]> = units.iter().map(Vec::as_slice).collect();
-        self.find_all(By::Cosine, &queries, k, &vec![eligible; queries.len()])
+        let asks: Vec<Ask> = units.iter().map(|query| Ask { by: By::Cosine, query, k, eligible }).collect();
+        self.find_all(&asks)
     }
 
     /// The groups of a part that can hold a score of the threshold: those before the first whose longest vector is too short for it.
@@ -480,14 +480,13 @@ impl Exact {
     }
 
     /// As [`Exact::find`] for several queries: each part of the codes is read once for all of them.
-    fn find_block(&self, by: By, queries: &[&[f32]], k: usize, eligible: &[Eligible], found: &mut [Found]) {
+    fn find_block(&self, asks: &[Ask], found: &mut [Found]) {
         const TOGETHER: usize = 4;
-        let ask = |at: usize| Ask { by, query: queries[at], k, eligible: eligible[at] };
         if self.lists.is_some() {
             // Each looks at lists of its own.
-            return found.iter_mut().take(queries.len()).enumerate().for_each(|(at, found)| self.find(ask(at), found));
+            return asks.iter().zip(found).for_each(|(&ask, found)| self.find(ask, found));
         }
-        let open: Vec<usize> = (0..queries.len()).filter(|&at| self.begin(ask(at), &mut found[at])).collect();
+        let open: Vec<usize> = (0..asks.len()).filter(|&at| self.begin(asks[at], &mut found[at])).collect();
         let mut left: [Left; TOGETHER] = std::array::from_fn(|_| Left::default());
         let (mut from, mut any) = (0, true);
         while any && from < self.bounds.len() {
@@ -500,36 +499,33 @@ impl Exact {
                 }
                 any = true;
                 let asked = std::array::from_fn(|lane| {
-                    let Scratch { query, walk, .. } = &found[some[lane.min(some.len() - 1)]].scratch;
+                    let at = some[lane.min(some.len() - 1)];
+                    let Scratch { query, walk, .. } = &found[at].scratch;
                     let idle = lane >= some.len() || from >= walk.until;
-                    (&query.codes, query.limit(by, if idle { f32::INFINITY } else { walk.threshold }))
+                    (&query.codes, query.limit(asks[at].by, if idle { f32::INFINITY } else { walk.threshold }))
                 });
                 scan(self.level, self.items(), asked, from..end, &mut left);
                 for (&at, left) in some.iter().zip(&left) {
-                    self.take(ask(at), left, &mut found[at].scratch);
+                    self.take(asks[at], left, &mut found[at].scratch);
                 }
             }
             from = end;
         }
         for at in open {
-            self.finish(ask(at), &mut found[at]);
+            self.finish(asks[at], &mut found[at]);
         }
     }
 
     /// Blocks of queries, on all threads.
-    fn find_all(&self, by: By, queries: &[&[f32]], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
-        queries
-            .par_chunks(BLOCK)
-            .zip(eligible.par_chunks(BLOCK))
-            .map_init(
-                || vec![Found::default(); BLOCK],
-                |found, (queries, eligible)| {
-                    self.find_block(by, queries, k, eligible, found);
-                    found.iter().take(queries.len()).map(|found| found.items.clone()).collect::<Vec<_>>()
-                },
-            )
-            .flatten_iter()
-            .collect()
+    fn find_all(&self, asks: &[Ask]) -> Vec<Vec<Scored>> {
+        let blocks = asks.par_chunks(BLOCK).map_init(
+            || vec![Found::default(); BLOCK],
+            |found, asks| {
+                self.find_block(asks, found);
+                found.iter().take(asks.len()).map(|found| found.items.clone()).collect::<Vec<_>>()
+            },
+        );
+        blocks.flatten_iter().collect()
     }
 
     fn items(&self) -> Items<'_> {
@@ -731,7 +727,9 @@ impl Index for Exact {
 
     fn search_batch(&self, queries: &[&[f32]], k: usize, eligible: &[Eligible]) -> Vec<Vec<Scored>> {
         assert_eq!(queries.len(), eligible.len(), "one filter a query");
-        self.find_all(By::Product, queries, k, eligible)
+        let pairs = queries.iter().zip(eligible);
+        let asks: Vec<Ask> = pairs.map(|(&query, &eligible)| Ask { by: By::Product, query, k, eligible }).collect();
+        self.find_all(&asks)
     }
 }
 

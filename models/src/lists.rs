@@ -140,7 +140,9 @@ impl Lists {
             return Err(weights.damaged("lists.probes", probes[0].to_string(), format!("1 to {count}")));
         }
         // Their products with a query are compared, so that one of another length would hide the others.
-        if let Some(length) = centroids.chunks(depth.max(1)).map(length_of).find(|length| !((length - 1.0).abs() <= OFF)) {
+        if let Some(length) =
+            centroids.chunks(depth.max(1)).map(length_of).find(|length| length.is_nan() || (length - 1.0).abs() > OFF)
+        {
             return Err(weights.damaged("lists.centroids", format!("one of length {length}"), "vectors of length 1".into()));
         }
         // Items that came since are in the first list until they have a vector.

@@ -267,7 +267,9 @@ impl Live {
     /// Frees versions whose last request is answered. Takes milliseconds each: who holds the last reference frees the memory, here it is us
     /// and not a request.
     pub fn sweep(&self) {
-        let retired = std::mem::take(&mut held(&self.ledger).retired);
+        let mut retired = std::mem::take(&mut held(&self.ledger).retired);
+        retired.sort_unstable_by_key(Arc::as_ptr);
+        retired.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let (gone, stay): (Vec<_>, Vec<_>) = retired.into_iter().partition(|version| Arc::strong_count(version) == 1);
         held(&self.ledger).retired.extend(stay);
         if !gone.is_empty() {
@@ -313,8 +315,13 @@ impl Live {
         // What is missing first: an alias waits for it.
         let (here, missing): (Vec<_>, Vec<_>) = wanted.iter().partition(|name| self.loaded(name).is_some());
         for name in missing {
-            // Why one is refused stands in the ledger, and the alias stays where it was.
-            let _ = self.admit(&model, name);
+            // One that just left service was missing too: its alias moved on before.
+            let aliases = self.aliases(&model)?.aliases;
+            let pinned = held(&self.ledger).pinned.clone();
+            if aliases.values().map(|target| &target.version).chain(&pinned).any(|wanted| wanted == name) {
+                // Why one is refused stands in the ledger, and the alias stays where it was.
+                let _ = self.admit(&model, name);
+            }
         }
         let serving = self.routes.load_full();
         let others = serving.by_version.keys().filter(|name| !wanted.contains(*name));
