@@ -40,6 +40,8 @@ const MANIFEST: &str = "manifest.json";
 const REMEMBERED: usize = 256;
 /// Items whose neighbours a version knows before it is asked, at most.
 const ASKED: usize = 4096;
+/// And at most so many cosines: about a second of a core.
+const COSINES: usize = 400_000_000;
 /// Shoppers that retrieval is measured on.
 const SAMPLE: usize = 1000;
 /// Longest manifest that is read.
@@ -567,7 +569,7 @@ impl Bundle {
     }
 
     /// Makes what first answers would otherwise wait for: with it the neighbours of items that shoppers asked other versions about, the best
-    /// sellers of them. O(items) each.
+    /// sellers of them, fewer where there are many items. O(items) each.
     pub fn warm(&self, others: &[&Bundle]) {
         let of = |other: &Bundle| -> Vec<u32> {
             other.personal.remembered().into_iter().filter_map(|item| self.items.get(other.items.id(item))).collect()
@@ -577,7 +579,7 @@ impl Bundle {
         items.dedup();
         let sales = |&item: &u32| (std::cmp::Reverse(self.item_users[item as usize]), item);
         items.sort_unstable_by_key(sales);
-        items.truncate(ASKED);
+        items.truncate(ASKED.min(COSINES / self.items.len().max(1)));
         self.personal.warm(&items);
     }
 
