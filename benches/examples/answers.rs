@@ -1,10 +1,10 @@
 //! Times the answers of a version on one thread, without the wire: what a request costs beside reading and writing it.
 //!
-//! `cargo run --release --example answers -- FOLDER-OF-A-VERSION [CALL]`: prints, for each call or one of them, microseconds an answer.
-//! `ANSWERS=200` asks fewer questions.
+//! `cargo run --release --example answers -- FOLDER-OF-A-VERSION [CALL] [--omit-reasons]`: prints, for each call or one of them, microseconds an
+//! answer. `ANSWERS=200` asks fewer questions.
 
 use aisle_benches::Draw;
-use aisle_models::{Answer, Bundle, ForAgain, ForCart, ForItem, ForSession, ForUser, ItemFilter};
+use aisle_models::{Answer, Bundle, ForAgain, ForCart, ForItem, ForSession, ForUser, ItemFilter, Scene};
 use std::io::{Error, Result};
 use std::path::Path;
 use std::time::Instant;
@@ -12,7 +12,9 @@ use std::time::Instant;
 const K: usize = 20;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (options, arguments): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let scene = || Scene { without_reasons: options.iter().any(|option| option == "--omit-reasons"), ..Scene::default() };
     let folder = Path::new(arguments.first().ok_or_else(|| Error::other("expected the folder of a version"))?);
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let bundle = Bundle::open(folder, name).map_err(Error::other)?;
@@ -27,23 +29,20 @@ fn main() -> Result<()> {
     let user = |at: usize| Some(draw.user(at));
 
     type Ask<'a> = Box<dyn Fn(usize) -> Answer + 'a>;
-    let personal = |at: usize, without_reasons: bool| {
-        let ask = ForUser { user: user(at), k: K, filter: filter(at), exclude_bought: true, without_reasons, ..ForUser::default() };
+    let personal = |at: usize| {
+        let ask = ForUser { user: user(at), k: K, filter: filter(at), exclude_bought: true, scene: scene(), ..ForUser::default() };
         bundle.for_user(&ask)
     };
     let completed = |at: usize, user: Option<u32>| {
-        bundle.cross_sell(&ForCart { cart: draw.cart(at), k: K, filter: filter(at), user, ..ForCart::default() })
+        bundle.cross_sell(&ForCart { cart: draw.cart(at), k: K, filter: filter(at), user, scene: scene(), ..ForCart::default() })
     };
+    let item = |at: usize| ForItem { item: draw.item(at), k: K, scene: scene(), ..ForItem::default() };
     let calls: Vec<(&str, Ask)> = vec![
-        ("personal", Box::new(|at| personal(at, false))),
-        ("personal-without-reasons", Box::new(|at| personal(at, true))),
+        ("personal", Box::new(personal)),
         ("cross-sell-stranger", Box::new(|at| completed(at, None))),
         ("cross-sell-shopper", Box::new(|at| completed(at, user(at)))),
-        ("upsell", Box::new(|at| bundle.upsell(&ForItem { item: draw.item(at), k: K, ..ForItem::default() }))),
-        (
-            "similar",
-            Box::new(|at| bundle.similar(&ForItem { item: draw.item(at), k: K, filter: filter(at), ..ForItem::default() })),
-        ),
+        ("upsell", Box::new(|at| bundle.upsell(&item(at)))),
+        ("similar", Box::new(|at| bundle.similar(&ForItem { filter: filter(at), ..item(at) }))),
         ("session", Box::new(|at| bundle.for_session(&ForSession { clicks: draw.cart(at), k: K, ..ForSession::default() }))),
         ("buy-again", Box::new(|at| bundle.buy_again(&ForAgain { user: user(at), k: K, ..ForAgain::default() }))),
     ];

@@ -100,13 +100,25 @@ impl Questions {
                 .encode_to_vec()
             }),
             all(&|at| {
-                CrossSellRequest { cart_item_ids: cart(at), page_size: K, filter: Some(filter(at)), ..Default::default() }
-                    .encode_to_vec()
+                CrossSellRequest {
+                    cart_item_ids: cart(at),
+                    page_size: K,
+                    filter: Some(filter(at)),
+                    omit_reasons,
+                    ..Default::default()
+                }
+                .encode_to_vec()
             }),
-            all(&|at| UpsellRequest { item_id: item(at), page_size: K, ..Default::default() }.encode_to_vec()),
+            all(&|at| UpsellRequest { item_id: item(at), page_size: K, omit_reasons, ..Default::default() }.encode_to_vec()),
             all(&|at| {
-                SimilarItemsRequest { item_id: item(at), page_size: K, filter: Some(filter(at)), ..Default::default() }
-                    .encode_to_vec()
+                SimilarItemsRequest {
+                    item_id: item(at),
+                    page_size: K,
+                    filter: Some(filter(at)),
+                    omit_reasons,
+                    ..Default::default()
+                }
+                .encode_to_vec()
             }),
         ]))
     }

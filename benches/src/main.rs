@@ -35,7 +35,7 @@ struct Cli {
     /// Connections.
     #[arg(long, default_value_t = 4)]
     connections: usize,
-    /// Ask RecommendForUser without reasons.
+    /// Ask for answers without reasons.
     #[arg(long)]
     omit_reasons: bool,
     #[command(subcommand)]

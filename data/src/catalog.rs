@@ -26,6 +26,7 @@ impl Labels {
     }
 
     /// The text of a row.
+    #[inline]
     pub fn get(&self, row: u32) -> Option<&str> {
         match self.rows.get(row as usize) {
             Some(&label) if label != NONE => Some(self.values.id(label)),
@@ -34,6 +35,7 @@ impl Labels {
     }
 
     /// The number of a row's text: equal texts have equal numbers. [`NONE`] without one.
+    #[inline]
     pub fn code(&self, row: u32) -> u32 {
         self.rows.get(row as usize).copied().unwrap_or(NONE)
     }

@@ -13,6 +13,7 @@
 use crate::content::Newcomers;
 use crate::dense;
 use crate::kernels::{LANES, Simd, add_rows, copy_rows, dots, gather, gram, largest, simd, solve, substitute_all};
+use crate::near::Near;
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
 use crate::vectors::{ByVectors, Vectors, random};
 use crate::weights::{Array, Tensor, Weights};
@@ -390,7 +391,9 @@ impl AlsModel {
         let (user_factors, _) = weights.matrix("als.user_factors", users, Some(als.factors))?;
         let (item_factors, _) = weights.matrix("als.item_factors", items, Some(als.factors))?;
         let cold = weights.some_rows("als.cold", items)?;
-        Ok(Self::new(als, user_factors, item_factors, cold).fitted_to(weights.learned(items)))
+        let near = Near::load(Self::NEAR, items, weights)?;
+        let model = Self::new(als, user_factors, item_factors, cold).fitted_to(weights.learned(items));
+        Ok(Self { vectors: model.vectors.with_near(near), ..model })
     }
 
     /// The vector of a history, known or not: the solve of the training, without training. That of an unchanged trained
@@ -450,6 +453,8 @@ impl AlsModel {
 }
 
 impl ByVectors for AlsModel {
+    const NEAR: [&'static str; 2] = ["als.near_of", "als.near"];
+
     fn algorithm(&self) -> &'static str {
         "als"
     }

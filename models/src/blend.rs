@@ -254,18 +254,20 @@ impl Recommend for BlendModel {
         histories.par_iter().zip(proposed).map(|(&history, items)| self.standardised(history, items).best(&weights, k)).collect()
     }
 
+    /// The member that is asked for neighbours.
+    fn remember(&mut self, items: &[u32]) {
+        let known = self.members.iter_mut().filter(|(_, member)| member.algorithm() != "popular");
+        // The first of those that are as loud.
+        if let Some((_, member)) = known.rev().max_by(|a, b| a.0.total_cmp(&b.0)) {
+            member.remember(items);
+        }
+    }
+
+    fn warm(&self) {
+        self.members.iter().for_each(|(_, member)| member.warm());
+    }
+
     /// As the member of the largest weight.
-    fn remembered(&self) -> Vec<u32> {
-        let mut items: Vec<u32> = self.members.iter().flat_map(|(_, member)| member.remembered()).collect();
-        items.sort_unstable();
-        items.dedup();
-        items
-    }
-
-    fn warm(&self, items: &[u32]) {
-        self.members.iter().for_each(|(_, member)| member.warm(items));
-    }
-
     fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
         found.items.clear();
         if let Some(member) = self.loudest().first() {

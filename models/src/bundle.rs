@@ -12,6 +12,7 @@ use crate::cross_sell::{self, CrossSellModel};
 use crate::facets::Facets;
 use crate::groups::Groups;
 use crate::habits::Habits;
+use crate::index::Eligible;
 use crate::lists::Retrieval;
 use crate::manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest};
 use crate::measures::Measures;
@@ -38,10 +39,8 @@ const USERS: &str = "users.parquet";
 const MANIFEST: &str = "manifest.json";
 /// Conditions of requests whose items are remembered.
 const REMEMBERED: usize = 256;
-/// Items whose neighbours a version knows before it is asked, at most.
-const ASKED: usize = 4096;
-/// And at most so many cosines: about a second of a core.
-const COSINES: usize = 400_000_000;
+/// Cosines that a version's neighbours may cost when it is made: some three seconds of a core.
+const COSINES: usize = 2_000_000_000;
 /// Shoppers that retrieval is measured on.
 const SAMPLE: usize = 1000;
 /// Longest manifest that is read.
@@ -167,7 +166,17 @@ impl Bundle {
         bundle.segments = bundle.manifest.hyperparameters.segments.fit(&training, bundle.personal(), watch)?;
         bundle.manifest.segments = bundle.segments.list().clone();
         bundle.partition(watch);
+        bundle.remember(watch);
         Ok(bundle)
+    }
+
+    /// Finds the neighbours of the best sellers.
+    fn remember(&mut self, watch: &dyn Watch) {
+        let all = Bitmap::filled(self.items.len(), true);
+        let affordable = COSINES / self.items.len().max(1);
+        let sellers: Vec<u32> = self.popular.ranked(Eligible::new(&all)).take(affordable).collect();
+        self.personal.remember(&sellers);
+        watch.step("neighbours", 1, 1);
     }
 
     /// Lets the personal model look at lists of its items where that pays, measured on shoppers.
@@ -568,19 +577,9 @@ impl Bundle {
         Ok(())
     }
 
-    /// Makes what first answers would otherwise wait for: with it the neighbours of items that shoppers asked other versions about, the best
-    /// sellers of them, fewer where there are many items. O(items) each.
-    pub fn warm(&self, others: &[&Bundle]) {
-        let of = |other: &Bundle| -> Vec<u32> {
-            other.personal.remembered().into_iter().filter_map(|item| self.items.get(other.items.id(item))).collect()
-        };
-        let mut items: Vec<u32> = others.iter().flat_map(|other| of(other)).collect();
-        items.sort_unstable();
-        items.dedup();
-        let sales = |&item: &u32| (std::cmp::Reverse(self.item_users[item as usize]), item);
-        items.sort_unstable_by_key(sales);
-        items.truncate(ASKED.min(COSINES / self.items.len().max(1)));
-        self.personal.warm(&items);
+    /// Makes what first answers would otherwise wait for.
+    pub fn warm(&self) {
+        self.personal.warm();
     }
 
     /// Asks the golden requests again. Scores may differ by rounding between processors, ranks only where scores nearly tie.

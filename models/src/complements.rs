@@ -362,7 +362,7 @@ impl ComplementsModel {
 
     /// The evidence for one pair; `None` without support.
     pub fn pair(&self, source: u32, item: u32) -> Option<Together> {
-        let at = self.neighbours.range(source).find(|&at| self.neighbours.items[at] == item)?;
+        let at = self.neighbours.place(source, item)?;
         Some(Together {
             item: source,
             score: self.neighbours.scores[at],

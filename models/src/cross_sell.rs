@@ -1,7 +1,7 @@
 //! Cross-sell: the missing line of a cart, by everything that is known of the cart, its shopper, and the items.
 //!
-//! Candidates come from five sides: what goes with the cart (pairs, and vectors for rare items), what the shopper comes back for, what
-//! the shopper's taste proposes, and what sells. Each is described by some forty features, and how they weigh is learned by conditional
+//! Candidates come from four sides: what goes with the cart by pairs and, for rare items, by vectors, what the shopper comes back for, and what
+//! sells. What the shopper's taste proposes beside them found nothing better on validation weeks; it is a feature. Each is described by some forty features, and how they weigh is learned by conditional
 //! logit (`logit.rs`) on the last weeks of the log, by models fitted to what came before: for each line of an order, given its others. There
 //! are three sets of weights, for what may be asked: a shopper's cart, a shopper's cart without what they had before, and a stranger's.
 
@@ -15,7 +15,7 @@ use crate::logit::{Choices, softmax};
 use crate::order_vectors::{OrderVectors, by_order};
 use crate::popular::PopularModel;
 use crate::recommend::{History, Training, Watch};
-use crate::top_k::{Scored, TopK};
+use crate::top_k::{self, Scored};
 use crate::weights::{Array, Tensor, Weights};
 use crate::{Bitmap, Result};
 use aisle_data::{NONE, Orders, SplitMix};
@@ -28,9 +28,8 @@ const OWN: usize = 18;
 /// Numbers of a candidate: the features of a new item, or those of one had before.
 const WIDTH: usize = COMMON + COMMON + OWN;
 
-/// Candidates from each side, or as many as are asked for. Twice as many found nothing better on validation weeks.
-const BY_PAIRS: usize = 60;
-const BY_OTHERS: usize = 30;
+/// Candidates from each side, or as many as are asked for. Three times as many found nothing better on validation weeks.
+const CANDIDATES: usize = 20;
 
 /// Questions that weights are learned from, at most.
 const QUESTIONS: usize = 8000;
@@ -144,8 +143,8 @@ pub(crate) struct Cart<'a> {
     pub items: &'a [u32],
     /// The shopper.
     pub user: Option<u32>,
-    /// The moment in days since 1970; `None` = the end of the log.
-    pub now: Option<f32>,
+    /// What they did before, as this cart sees it; nothing of a stranger.
+    pub past: &'a Past,
     /// What the shopper had before is not asked for.
     pub only_new: bool,
 }
@@ -271,21 +270,20 @@ impl Bundle {
         let Alternatives { items, told: mut odds, .. } =
             self.alternatives(cart, k, eligible, |asker, features| features.weighed(model.weights(asker)));
         softmax(&mut odds, false);
-        let mut top = TopK::new(k);
-        items.iter().zip(odds).for_each(|(&item, odds)| top.offer(item, odds));
-        top.into_sorted()
+        let (mut keys, mut best) = (Vec::new(), Vec::new());
+        top_k::best(&items, &odds, k, &mut keys, &mut best);
+        best
     }
 
     /// The candidates for a cart, ascending, and what is made of their features.
     fn alternatives<T>(&self, cart: Cart, k: usize, eligible: Eligible, tell: impl Fn(Asker, &Features) -> T) -> Alternatives<T> {
         let model = self.cross_sell_model();
-        let past = cart.user.map(|user| self.habits().past(user, cart.items, cart.now)).filter(|past| past.orders > 0);
-        let asker = match &past {
-            None => Asker::Stranger,
-            Some(_) if cart.only_new => Asker::Discoverer,
-            Some(_) => Asker::Shopper,
+        let past = cart.past;
+        let asker = match past.orders {
+            0 => Asker::Stranger,
+            _ if cart.only_new => Asker::Discoverer,
+            _ => Asker::Shopper,
         };
-        let past = past.unwrap_or_default();
         let mut touched = eligible.allowed.clone();
         touched.intersect(self.touched());
         let eligible = Eligible::without(&touched, eligible.except);
@@ -298,30 +296,32 @@ impl Bundle {
                 History { items, values, user: cart.user }
             }
         };
-        let (pairs, others) = (BY_PAIRS.max(k), BY_OTHERS.max(k));
-        let mut items: Vec<u32> = Vec::with_capacity(past.habits.len() + 3 * (pairs + others));
+        let k = CANDIDATES.max(k);
+        let mut items: Vec<u32> = Vec::with_capacity(past.habits.len() + 5 * k);
         if asker == Asker::Shopper {
             items.extend(past.habits.iter().map(|habit| habit.item).filter(|&item| eligible.contains(item)));
         }
         let of_cart = model.vectors.of(cart.items);
-        items.extend(found(|found| of_cart.complete(others, eligible, found)).iter().map(|scored| scored.item));
-        let liked = found(|found| self.personal().recommend(history, others, eligible, found));
-        items.extend(liked.iter().map(|scored| scored.item));
-        items.extend(self.popular().ranked(eligible).take(others));
+        items.extend(found(|found| of_cart.complete(k, eligible, found)).iter().map(|scored| scored.item));
+        items.extend(self.popular().ranked(eligible).take(k));
         let evidence = model.complements.of_cart(cart.items, |touched, evidence| {
-            let mut best: [TopK; 3] = std::array::from_fn(|_| TopK::new(pairs));
-            for &item in touched.iter().filter(|&&item| eligible.contains(item)) {
-                let CartEvidence { together, confidence, ridge } = evidence(item);
-                best.iter_mut().zip([together, confidence, ridge]).for_each(|(best, score)| best.offer(item, score));
+            let touched: Vec<u32> = touched.iter().copied().filter(|&item| eligible.contains(item)).collect();
+            let all: Vec<CartEvidence> = touched.iter().map(|&item| evidence(item)).collect();
+            let (mut scores, mut keys, mut best) = (Vec::with_capacity(all.len()), Vec::new(), Vec::new());
+            let parts: [fn(&CartEvidence) -> f32; 3] = [|all| all.together, |all| all.confidence, |all| all.ridge];
+            for part in parts {
+                scores.clear();
+                scores.extend(all.iter().map(part));
+                top_k::best(&touched, &scores, k, &mut keys, &mut best);
+                items.extend(best.iter().map(|scored| scored.item));
             }
-            items.extend(best.into_iter().flat_map(TopK::into_sorted).map(|scored| scored.item));
             items.sort_unstable();
             items.dedup();
             items.iter().map(|&item| evidence(item)).collect::<Vec<_>>()
         });
         let near = of_cart.scores(&items);
         let taste = self.personal().standing(history, &items);
-        let by_group = ByGroup::of(&past, self.groups());
+        let by_group = ByGroup::of(past, self.groups());
         let size = cart.items.len().max(1) as f32;
         let seen = |(at, &item): (usize, &u32)| {
             let habit = past.of(item);
@@ -331,7 +331,7 @@ impl Bundle {
         let ln_orders = past.ln_orders();
         // All logarithms at once.
         let mut logs: Vec<f32> = Vec::with_capacity(items.len() * (COMMON_LOGS + LOGS + OWN_LOGS));
-        seen.iter().for_each(|seen| seen.numbers(&past, &mut logs));
+        seen.iter().for_each(|seen| seen.numbers(past, &mut logs));
         ln(simd(), &mut logs);
         let mut logs = logs.as_slice();
         let tell = |seen: &Seen| {
@@ -481,7 +481,9 @@ pub(crate) fn learn(past: &Bundle, later: &Orders, watch: &dyn Watch) -> Option<
             except.sort_unstable();
             except.dedup();
         }
-        let cart = Cart { items: &rest, user, now: Some(day(later.time[order])), only_new: asker == Asker::Discoverer };
+        let now = Some(day(later.time[order]));
+        let habits = user.map(|user| past.habits().past(user, &rest, now)).unwrap_or_default();
+        let cart = Cart { items: &rest, user, past: &habits, only_new: asker == Asker::Discoverer };
         let Alternatives { asker: asked, items, told: features } =
             past.alternatives(cart, 0, Eligible::without(&allowed, &except), |_, features| features.row());
         // A shopper without a past is a stranger: such questions teach the strangers' weights.

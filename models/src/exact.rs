@@ -388,6 +388,18 @@ impl Exact {
         self.best(Ask { by: By::Product, query, k, eligible: Eligible::new(&nothing) }, found);
     }
 
+    /// The same by the cosine, as [`Exact::search_cosine`].
+    pub(crate) fn nearest_of(&self, query: &[f32], items: impl Iterator<Item = u32>, k: usize, found: &mut Found) {
+        found.scratch.rows.clear();
+        found.scratch.rows.extend(items);
+        let mut unit = std::mem::take(&mut found.scratch.unit);
+        unit.clear();
+        unit.extend(direction(query));
+        let nothing = Bitmap::default();
+        self.best(Ask { by: By::Cosine, query: &unit, k, eligible: Eligible::new(&nothing) }, found);
+        found.scratch.unit = unit;
+    }
+
     /// Bytes beside the vectors.
     pub fn bytes(&self) -> usize {
         let stages = self.stages.iter().map(|stage| size_of_val(&stage.lines[..]) + size_of_val(&stage.tails[..]));

@@ -128,6 +128,9 @@ impl ByGroup {
 
     /// What was bought of each of an item's groups.
     pub fn get(&self, groups: &Groups, item: u32) -> [&OfGroup; KINDS] {
+        if self.sums.len() == 1 {
+            return [&self.bought[0]; KINDS];
+        }
         let codes = groups.of_item[item as usize];
         std::array::from_fn(|kind| &self.bought[self.places[kind].get(codes[kind] as usize).copied().unwrap_or(0) as usize])
     }

@@ -30,10 +30,11 @@ const BOOSTED: usize = 1000;
 /// Where bounds leave an answer short, so many of the best at most.
 const DEEPEST: usize = 5000;
 
-/// Makes an answer of so many items inside a gate, with reasons or without.
-type Make<'a> = dyn Fn(&Gate, usize, bool) -> Answer + 'a;
+/// Makes an answer inside a gate.
+type Make<'a> = dyn Fn(&Gate, Wanted) -> Answer + 'a;
 
 /// What an answer is to be.
+#[derive(Clone, Copy)]
 struct Wanted<'a> {
     scene: &'a Scene,
     k: usize,
@@ -41,8 +42,8 @@ struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    fn of(scene: &'a Scene, k: usize, reasons: bool) -> Self {
-        Self { scene, k, reasons }
+    fn of(scene: &'a Scene, k: usize) -> Self {
+        Self { scene, k, reasons: !scene.without_reasons }
     }
 }
 
@@ -60,24 +61,20 @@ impl Bundle {
         let (rules, mut gate) = (self.compendium(), Gate::new(self, &ask.filter, except));
         let ruling = gate.ruled(self, &rules, &asked);
         let why = if items.is_empty() { "no history of this shopper" } else { "the personal model ranks fewer items than asked" };
-        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k, !ask.without_reasons), &|gate, k, told| {
-            let mut climb = Climb::new(self, gate, k, Rung::Personal, &ask.scene);
+        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k), &|gate, wanted| {
+            let mut climb = Climb::new(self, gate, wanted, Rung::Personal);
             if ask.hurry {
                 return climb.fill_popular(HURRY);
             }
             let trained = gate.trained(self);
-            let found = found(|found| self.personal().recommend(history, k, gate.eligible(&trained), found));
-            let sources = match told {
+            let found = found(|found| self.personal().recommend(history, wanted.k, gate.eligible(&trained), found));
+            let sources = match wanted.reasons {
                 false => Vec::new(),
                 true => self.personal().explain(history, &found.iter().map(|scored| scored.item).collect::<Vec<_>>()),
             };
             let reason = |source: &Option<u32>| source.map(|item| Reason::BecauseOf { item });
             climb.take(&found, |rank, _| sources.get(rank).and_then(reason).into_iter().collect());
-            let mut answer = climb.fill_popular(why);
-            if !told {
-                answer.items.iter_mut().for_each(|ranked| ranked.reasons.clear());
-            }
-            answer
+            climb.fill_popular(why)
         })
     }
 
@@ -92,16 +89,17 @@ impl Bundle {
         let asked = Asked { call: "session", scene: &ask.scene, user: ask.user, anchor: ask.clicks.last().copied() };
         let (rules, mut gate) = (self.compendium(), Gate::new(self, &ask.filter, except));
         let ruling = gate.ruled(self, &rules, &asked);
-        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k, true), &|gate, k, _| {
-            let mut climb = Climb::new(self, gate, k, Rung::Session, &ask.scene);
+        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k), &|gate, wanted| {
+            let mut climb = Climb::new(self, gate, wanted, Rung::Session);
             if ask.hurry {
                 return climb.fill_popular(HURRY);
             }
             let mut visits = Vec::new();
-            let next = found(|found| visits = self.session_model().next(&ask.clicks, k, gate.eligible(&gate.allowed), found));
+            let next =
+                found(|found| visits = self.session_model().next(&ask.clicks, wanted.k, gate.eligible(&gate.allowed), found));
             let told = |visits: u32| if visits >= PRIVACY_FLOOR { visits } else { 0 };
             climb.take(&next, |rank, _| vec![Reason::InVisits { visits: told(visits[rank]) }]);
-            if next.len() < k && !ask.clicks.is_empty() {
+            if next.len() < wanted.k && !ask.clicks.is_empty() {
                 let mut distinct = ask.clicks.clone();
                 distinct.sort_unstable();
                 distinct.dedup();
@@ -109,7 +107,7 @@ impl Bundle {
                 let mut left = gate.trained(self);
                 next.iter().for_each(|scored| left.remove(scored.item));
                 let history = History { items: &distinct, values: &ones, user: None };
-                let more = found(|found| self.personal().recommend(history, k - next.len(), gate.eligible(&left), found));
+                let more = found(|found| self.personal().recommend(history, wanted.k - next.len(), gate.eligible(&left), found));
                 climb.asked = Rung::Personal;
                 climb.take(&more, |_, _| Vec::new());
                 climb.asked = Rung::Session;
@@ -127,13 +125,14 @@ impl Bundle {
         let mut due = ask.user.map(|user| self.due(user, ask.now, days)).unwrap_or_default();
         due.retain(|due| gate.eligible(&gate.allowed).contains(due.item));
         gate.keep(due.iter().map(|due| due.item));
-        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k, true), &|gate, k, _| {
-            let mut top = TopK::new(k);
+        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k), &|gate, wanted| {
+            let mut top = TopK::new(wanted.k);
             due.iter().filter(|due| gate.allowed.contains(due.item)).for_each(|due| top.offer(due.item, due.probability));
             let items = top.into_sorted().into_iter().filter_map(|Scored { item, score }| {
                 let due = due.binary_search_by_key(&item, |due| due.item).ok().map(|at| due[at])?;
                 let reason = Reason::Due { orders: due.orders, days: due.since as u32, due_in: due.due_in as i32 };
-                Some(Ranked { item, score, source: Rung::BuyAgain, reasons: vec![reason], substitute: 0.0 })
+                let reasons = wanted.reasons.then_some(reason).into_iter().collect();
+                Some(Ranked { item, score, source: Rung::BuyAgain, reasons, substitute: 0.0 })
             });
             Answer { items: items.collect(), eligible: due.len(), rung: Rung::BuyAgain, fallback: None, rules: Applied::default() }
         })
@@ -146,15 +145,15 @@ impl Bundle {
         let asked = Asked { call: "similar", scene: &ask.scene, user: ask.user, anchor: Some(ask.item) };
         let (rules, mut gate) = (self.compendium(), Gate::new(self, &ask.filter, except));
         let ruling = gate.ruled(self, &rules, &asked);
-        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k, true), &|gate, k, _| {
-            let mut climb = Climb::new(self, gate, k, Rung::Similar, &ask.scene);
+        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k), &|gate, wanted| {
+            let mut climb = Climb::new(self, gate, wanted, Rung::Similar);
             if ask.hurry {
                 return climb.fill_popular(HURRY);
             }
             let trained = gate.trained(self);
             let found = match self.personal().algorithm() {
                 "popular" => Vec::new(),
-                _ => found(|found| self.personal().similar_items(ask.item, k, gate.eligible(&trained), found)),
+                _ => found(|found| self.personal().similar_items(ask.item, wanted.k, gate.eligible(&trained), found)),
             };
             climb.take(&found, |_, scored| vec![Reason::Like { item: ask.item, similarity: scored.score }]);
             climb.fill_popular("nothing is known to be like this item")
@@ -180,21 +179,19 @@ impl Bundle {
         let mut lines = ask.cart.clone();
         lines.sort_unstable();
         lines.dedup();
-        let cart = Cart { items: &lines, user: ask.user, now: ask.now, only_new: ask.exclude_bought };
         let past = match ask.hurry {
             true => Past::default(),
-            false => ask.user.map(|user| self.habits().past(user, &[], ask.now)).unwrap_or_default(),
+            false => ask.user.map(|user| self.habits().past(user, &lines, ask.now)).unwrap_or_default(),
         };
-        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k, true), &|gate, k, told| {
-            let mut climb = Climb::new(self, gate, k, Rung::CrossSell, &ask.scene);
+        let cart = Cart { items: &lines, user: ask.user, past: &past, only_new: ask.exclude_bought };
+        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k), &|gate, wanted| {
+            let mut climb = Climb::new(self, gate, wanted, Rung::CrossSell);
             if ask.hurry {
                 return climb.fill_popular(HURRY);
             }
-            let found = if lines.is_empty() { Vec::new() } else { self.missing_lines(cart, k, gate.eligible(&gate.allowed)) };
+            let found =
+                if lines.is_empty() { Vec::new() } else { self.missing_lines(cart, wanted.k, gate.eligible(&gate.allowed)) };
             climb.take(&found, |_, scored| {
-                if !told {
-                    return Vec::new();
-                }
                 let before = past
                     .of(scored.item)
                     .map(|habit| Reason::BoughtBefore { orders: habit.orders, days: (past.now - habit.last).max(0.0) as u32 });
@@ -205,7 +202,7 @@ impl Bundle {
                 true => "the cart holds no known item",
                 false => "too few items are known to go with this cart",
             });
-            if told {
+            if wanted.reasons {
                 let items: Vec<u32> = answer.items.iter().map(|ranked| ranked.item).collect();
                 let scores = self.substitute_scores(&lines, &items);
                 answer.items.iter_mut().zip(scores).for_each(|(ranked, score)| ranked.substitute = score);
@@ -251,8 +248,8 @@ impl Bundle {
         let past = ask.user.map(|user| self.habits().past(user, &[], ask.now)).filter(|past| past.orders > 0);
         let from = Anchor { item: ask.item, shopper: ask.user.zip(past.as_ref()) };
         let odds = self.step_odds(&from, &candidates, &price);
-        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k, true), &|gate, k, _| {
-            let mut top = TopK::new(k);
+        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k), &|gate, wanted| {
+            let mut top = TopK::new(wanted.k);
             let within = candidates.iter().zip(&odds).filter(|candidate| gate.allowed.contains(*candidate.0));
             within.for_each(|(&item, &odds)| top.offer(item, odds));
             let step = |Scored { item, score }| {
@@ -291,15 +288,15 @@ impl Bundle {
         let (rules, mut gate) = (self.compendium(), Gate::new(self, &ask.filter, ask.filter.exclude.clone()));
         gate.keep(items.iter().copied());
         let ruling = gate.ruled(self, &rules, &asked);
-        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k, false), &|gate, k, _| {
+        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k), &|gate, wanted| {
             let asked: Vec<u32> = gate.allowed.iter().filter(|&item| gate.eligible(&gate.allowed).contains(item)).collect();
-            let mut top = TopK::new(k);
+            let mut top = TopK::new(wanted.k);
             for (&item, score) in asked.iter().zip(self.personal().score(history, &asked)) {
                 if let Some(score) = score.filter(|_| self.is_trained(item)) {
                     top.offer(item, score);
                 }
             }
-            let mut climb = Climb::new(self, gate, k, Rung::Personal, &ask.scene);
+            let mut climb = Climb::new(self, gate, wanted, Rung::Personal);
             climb.take(&top.into_sorted(), |_, _| Vec::new());
             climb.fill_popular(match history.items.is_empty() {
                 true => "no history of this shopper",
@@ -311,7 +308,7 @@ impl Bundle {
     /// Makes an answer and arranges it as the rules and the request want it.
     fn arrange(&self, gate: &Gate, ruling: &Ruling, wanted: Wanted, make: &Make) -> Answer {
         let mut answer = match ruling.arranges() {
-            false => make(gate, wanted.k, wanted.reasons),
+            false => make(gate, wanted),
             true => self.rearranged(gate, ruling, &wanted, make),
         };
         answer.rules = ruling.applied.clone();
@@ -328,7 +325,7 @@ impl Bundle {
         }
         let mut depth = if ruling.boosts.is_empty() { (4 * wanted.k).max(100) } else { BOOSTED.max(wanted.k) };
         let (mut items, pool) = loop {
-            let mut pool = make(gate, depth, false);
+            let mut pool = make(gate, Wanted { k: depth, reasons: false, ..*wanted });
             let candidates = std::mem::take(&mut pool.items);
             let whole = candidates.len() < depth || ruling.controls.min_relevance.is_some_and(|least| least > 0.0);
             let items = self.arranged(Pool { items: candidates, pins: &pins, k: wanted.k }, ruling, wanted.scene);
@@ -342,7 +339,7 @@ impl Bundle {
             let mut chosen = gate.clone();
             chosen.keep(items.iter().map(|ranked| ranked.item));
             let mut told: BTreeMap<u32, Ranked> =
-                make(&chosen, items.len(), true).items.into_iter().map(|ranked| (ranked.item, ranked)).collect();
+                make(&chosen, Wanted { k: items.len(), ..*wanted }).items.into_iter().map(|ranked| (ranked.item, ranked)).collect();
             for ranked in &mut items {
                 if let Some(Ranked { reasons, substitute, .. }) = told.remove(&ranked.item) {
                     (ranked.reasons, ranked.substitute) = (reasons, substitute);
@@ -406,24 +403,23 @@ impl Bundle {
 struct Climb<'a> {
     bundle: &'a Bundle,
     gate: &'a Gate,
-    k: usize,
+    wanted: Wanted<'a>,
     asked: Rung,
-    scene: &'a Scene,
     items: Vec<Ranked>,
 }
 
 impl<'a> Climb<'a> {
-    fn new(bundle: &'a Bundle, gate: &'a Gate, k: usize, asked: Rung, scene: &'a Scene) -> Self {
-        Self { bundle, gate, k, asked, scene, items: Vec::with_capacity(k.min(1024)) }
+    fn new(bundle: &'a Bundle, gate: &'a Gate, wanted: Wanted<'a>, asked: Rung) -> Self {
+        Self { bundle, gate, wanted, asked, items: Vec::with_capacity(wanted.k.min(1024)) }
     }
 
     fn take(&mut self, scored: &[Scored], reasons: impl Fn(usize, Scored) -> Vec<Reason>) {
-        let source = self.asked;
+        let (source, told) = (self.asked, self.wanted.reasons);
         let ranked = scored.iter().enumerate().map(|(rank, &scored)| Ranked {
             item: scored.item,
             score: scored.score,
             source,
-            reasons: reasons(rank, scored),
+            reasons: if told { reasons(rank, scored) } else { Vec::new() },
             substitute: 0.0,
         });
         self.items.extend(ranked);
@@ -432,20 +428,21 @@ impl<'a> Climb<'a> {
     /// Best sellers as they sell under the circumstances of the question, and as they sell anywhere where nothing is known of it.
     fn fill_popular(mut self, why: &'static str) -> Answer {
         let mut fallback = None;
-        if self.items.len() < self.k {
+        if self.items.len() < self.wanted.k {
             let mut left = self.gate.allowed.clone();
             self.items.iter().for_each(|ranked| left.remove(ranked.item));
             let context = self.bundle.context_model();
-            let asked = &self.scene.circumstances;
-            let wanted = self.k - self.items.len();
-            for found in context.ranked(asked, self.bundle.popular(), wanted, self.gate.eligible(&left)) {
+            let asked = &self.wanted.scene.circumstances;
+            let missing = self.wanted.k - self.items.len();
+            for found in context.ranked(asked, self.bundle.popular(), missing, self.gate.eligible(&left)) {
                 fallback = Some(why);
                 let here = found.because.and_then(|dimension| {
                     let value = context.value(asked, dimension)?;
                     Some(Reason::PopularHere { place: format!("{}: {value}", context.dimension(dimension)), lift: found.lift })
                 });
-                let reasons = if found.score > 0.0 { vec![here.unwrap_or(Reason::BestSeller)] } else { Vec::new() };
+                let reason = (self.wanted.reasons && found.score > 0.0).then(|| here.unwrap_or(Reason::BestSeller));
                 let InContext { item, score, .. } = found;
+                let reasons = reason.into_iter().collect();
                 self.items.push(Ranked { item, score, source: Rung::Popular, reasons, substitute: 0.0 });
             }
         }

@@ -51,6 +51,7 @@ mod low_pass;
 mod manifest;
 mod measures;
 pub mod metrics;
+mod near;
 mod neighbours;
 mod on_device;
 mod order_vectors;

@@ -8,6 +8,7 @@ use crate::als::Scaling;
 use crate::content::Newcomers;
 use crate::dense;
 use crate::kernels::{LANES, add_rows, dot, product, simd};
+use crate::near::Near;
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
 use crate::vectors::{ByVectors, Vectors, random};
 use crate::weights::{Array, Tensor, Weights};
@@ -153,9 +154,10 @@ impl LowPassModel {
         let (vectors, _) = weights.matrix("low_pass.item_vectors", items, Some(low_pass.factors))?;
         let scales = weights.reals("low_pass.weights", items)?;
         let cold = weights.some_rows("low_pass.cold", items)?;
+        let vectors = Vectors::new(vectors, low_pass.factors).inferred(&cold).fitted_to(weights.learned(items));
         Ok(Self {
             scaling: low_pass.scaling,
-            vectors: Vectors::new(vectors, low_pass.factors).inferred(&cold).fitted_to(weights.learned(items)),
+            vectors: vectors.with_near(Near::load(Self::NEAR, items, weights)?),
             weights: scales,
             cold,
         })
@@ -179,6 +181,8 @@ impl LowPassModel {
 }
 
 impl ByVectors for LowPassModel {
+    const NEAR: [&'static str; 2] = ["low_pass.near_of", "low_pass.near"];
+
     fn algorithm(&self) -> &'static str {
         "low-pass"
     }

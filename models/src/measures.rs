@@ -68,8 +68,10 @@ impl Measures {
 
     /// What both count, in the order of units' first appearance.
     fn shared(&self, from: u32, to: u32) -> impl Iterator<Item = (u32, f32, f32)> + '_ {
-        let to = self.item(to);
-        self.item(from).iter().filter_map(move |&(unit, number)| {
+        let from = self.item(from);
+        // Most titles count nothing.
+        let to = if from.is_empty() { from } else { self.item(to) };
+        from.iter().filter_map(move |&(unit, number)| {
             to.binary_search_by_key(&unit, |value| value.0).ok().map(|at| (unit, number, to[at].1))
         })
     }

@@ -77,6 +77,18 @@ impl Neighbours {
         at(item as usize)..at(item as usize + 1)
     }
 
+    /// Where a neighbour of an item lies in the arrays.
+    pub(crate) fn place(&self, item: u32, neighbour: u32) -> Option<usize> {
+        const TOGETHER: usize = 16;
+        let range = self.range(item);
+        let row = &self.items[range.clone()];
+        // So many are compared at once.
+        let mut some = row.chunks(TOGETHER);
+        let chunk = some.position(|some| some.iter().fold(false, |any, &other| any | (other == neighbour)))?;
+        let within = row[chunk * TOGETHER..].iter().position(|&other| other == neighbour)?;
+        Some(range.start + chunk * TOGETHER + within)
+    }
+
     /// The neighbours of an item.
     pub fn row(&self, item: u32) -> impl Iterator<Item = Scored> + '_ {
         self.range(item).map(|at| Scored { item: self.items[at], score: self.scores[at] })

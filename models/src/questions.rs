@@ -38,8 +38,6 @@ pub struct ForUser {
     pub filter: ItemFilter,
     /// Leave out what the shopper bought, and what `recent` holds.
     pub exclude_bought: bool,
-    /// Do not say why.
-    pub without_reasons: bool,
     /// There is no time for more than best sellers.
     pub hurry: bool,
     /// Where the answer is shown, and what is known of the moment.

@@ -178,13 +178,11 @@ pub trait Recommend: Send + Sync {
         None
     }
 
-    /// Items whose neighbours it remembers, because somebody asked for them.
-    fn remembered(&self) -> Vec<u32> {
-        Vec::new()
-    }
+    /// Finds the neighbours of some items, which become a part of the model.
+    fn remember(&mut self, _items: &[u32]) {}
 
-    /// Makes what a first answer would otherwise wait for, and the neighbours of some items.
-    fn warm(&self, _items: &[u32]) {}
+    /// Makes what a first answer would otherwise wait for.
+    fn warm(&self) {}
 
     /// The lists that it has, and how many of them a search looks at at least; `None` where it looks at all items.
     fn lists(&self) -> Option<(usize, usize)> {

@@ -365,6 +365,8 @@ pub struct Scene {
     pub time: Option<i64>,
     /// Who sees the answer, known or not: rotation differs by it.
     pub viewer: String,
+    /// Nobody is told why an item is in the answer.
+    pub without_reasons: bool,
 }
 
 /// Who asks for what, as rules see it.

@@ -15,6 +15,7 @@ use crate::contrast::Trainer;
 use crate::held_out::HeldOut;
 use crate::kernels::{add_rows, dot, simd};
 use crate::lists::Lists;
+use crate::near::Near;
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter, strongest};
 use crate::vectors::{ByVectors, Vectors};
 use crate::weights::{Array, Tensor, Weights};
@@ -268,7 +269,8 @@ impl TwoTowerModel {
         };
         let (vectors, _) = weights.matrix("two_tower.item_vectors", items, Some(depth))?;
         let lists = Lists::load(items, depth, weights)?;
-        let vectors = Vectors::with_lists(vectors, depth, lists).fitted_to(weights.learned(items));
+        let near = Near::load(Self::NEAR, items, weights)?;
+        let vectors = Vectors::with_lists(vectors, depth, lists).fitted_to(weights.learned(items)).with_near(near);
         if tower.inward.len() != two_tower.hidden * depth || tower.outward.len() != tower.inward.len() {
             return Err(weights.damaged(
                 "two_tower.inward",
@@ -309,6 +311,8 @@ impl TwoTowerModel {
 }
 
 impl ByVectors for TwoTowerModel {
+    const NEAR: [&'static str; 2] = ["two_tower.near_of", "two_tower.near"];
+
     fn algorithm(&self) -> &'static str {
         "two-tower"
     }

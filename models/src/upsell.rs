@@ -9,7 +9,7 @@
 use crate::bundle::Bundle;
 use crate::groups::{ByGroup, Groups};
 use crate::habits::{Past, day};
-use crate::kernels::dot;
+use crate::kernels::{dot, ln, simd};
 use crate::logit::{Choices, softmax};
 use crate::neighbours::Neighbours;
 use crate::recommend::{Fit, History, Training, Watch, hyperparameter};
@@ -224,12 +224,14 @@ impl Bundle {
         odds
     }
 
-    /// Of each item in turn: there may be so many that a table of them would be new memory every time.
+    /// Of each item in turn (ascending): there may be so many that a table of them would be new memory every time.
     fn step_features(&self, from: &Anchor, items: &[u32], price: &dyn Fn(u32) -> f32, mut take: impl FnMut(&[f32; FEATURES])) {
         let model = self.upsell_model();
         let groups = self.groups();
-        let steps: BTreeMap<u32, u32> = model.steps(from.item).collect();
-        let all_steps: u32 = steps.values().sum();
+        let mut steps: Vec<(u32, u32)> = model.steps(from.item).collect();
+        let all_steps: u32 = steps.iter().map(|step| step.1).sum();
+        steps.sort_unstable();
+        let mut steps = steps.into_iter().peekable();
         let likeness = self.personal().similarities(from.item, items);
         let nobody = Past::default();
         let past = from.shopper.map_or(&nobody, |(_, past)| past);
@@ -238,27 +240,28 @@ impl Bundle {
         let [own, ..] = by_group.get(groups, from.item);
         let habit = past.of(from.item);
         let level = self.price_level(past, price);
+        let own_brand = self.catalog.brand.code(from.item);
         let from_sales = self.cross_sell_model().described(from.item).sales;
-        let taste = match from.shopper {
-            None => vec![None; items.len()],
-            Some((user, _)) => {
-                let (held, values) = self.history(user);
-                self.personal().standing(History { items: held, values, user: Some(user) }, items)
-            }
-        };
-        for ((&item, likeness), taste) in items.iter().zip(likeness).zip(taste) {
-            let stepped = steps.get(&item).copied().unwrap_or(0) as f32;
-            let ratio = (price(item) / price(from.item)).max(1.0).ln();
+        let taste = from.shopper.map(|(user, _)| {
+            let (held, values) = self.history(user);
+            self.personal().standing(History { items: held, values, user: Some(user) }, items)
+        });
+        let anchor = price(from.item);
+        let mut ratios: Vec<f32> = items.iter().map(|&item| (price(item) / anchor).max(1.0)).collect();
+        ln(simd(), &mut ratios);
+        for (at, ((&item, likeness), ratio)) in items.iter().zip(likeness).zip(ratios).enumerate() {
+            while steps.next_if(|step| step.0 < item).is_some() {}
+            let stepped = steps.next_if(|step| step.0 == item).map_or(0, |step| step.1) as f32;
+            let taste = taste.as_ref().and_then(|taste| taste[at]);
             let off = ratio - model.usual[from.item as usize];
             let growth = self.measures().growth(from.item, item);
-            let brand = |item: u32| self.catalog.brand.code(item);
-            let same_brand = brand(item) != NONE && brand(item) == brand(from.item);
+            let same_brand = own_brand != NONE && self.catalog.brand.code(item) == own_brand;
             let [_, _, brand_lines, line] = by_group.get(groups, item);
             let described = self.cross_sell_model().described(item);
             let flag = |yes: bool| if yes { 1.0 } else { 0.0 };
             take(&[
                 1.0,
-                stepped.ln_1p(),
+                if stepped > 0.0 { stepped.ln_1p() } else { 0.0 },
                 (stepped / (all_steps as f32 + 5.0)).sqrt(),
                 likeness.max(0.0),
                 described.sales,

@@ -9,13 +9,13 @@ use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
 use crate::kernels::{dot, dot_rows, simd};
 use crate::lists::{Lists, Retrieval};
+use crate::near::{NEAR, Near};
 use crate::on_device::OnDevice;
 use crate::recommend::{History, Recommend};
 use crate::top_k::Scored;
 use crate::weights::{Array, Tensor};
 use aisle_data::SplitMix;
 use rayon::prelude::*;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// `rows × width` normal numbers of the given deviation, one generator a row: a row's numbers depend on its place and the seed alone.
@@ -30,6 +30,9 @@ pub(crate) fn random((rows, width): (usize, usize), deviation: f32, seed: u64) -
 
 /// A model that turns a history into a query and ranks items by the inner product of their vectors with it.
 pub(crate) trait ByVectors: Send + Sync {
+    /// The arrays that hold neighbours, see [`Near::load`].
+    const NEAR: [&'static str; 2];
+
     /// See [`Recommend::algorithm`].
     fn algorithm(&self) -> &'static str;
 
@@ -129,12 +132,12 @@ impl<T: ByVectors> Recommend for T {
         self.vectors_mut().partition(&queries)
     }
 
-    fn remembered(&self) -> Vec<u32> {
-        self.vectors().memory.items()
+    fn remember(&mut self, items: &[u32]) {
+        self.vectors_mut().remember(items);
     }
 
-    fn warm(&self, items: &[u32]) {
-        self.vectors().warm(items);
+    fn warm(&self) {
+        self.vectors().warm();
     }
 
     fn lists(&self) -> Option<(usize, usize)> {
@@ -148,37 +151,8 @@ impl<T: ByVectors> Recommend for T {
     fn tensors(&self) -> Vec<Tensor<'_>> {
         let mut tensors = ByVectors::tensors(self);
         tensors.extend(self.vectors().index.lists().into_iter().flat_map(Lists::tensors));
+        tensors.extend(self.vectors().near.tensors(T::NEAR));
         tensors
-    }
-}
-
-/// How many neighbours of an item are remembered once somebody asked for some.
-const NEAR: usize = 64;
-/// Bytes of remembered neighbours; more are found again each time.
-const REMEMBERED: usize = 64 << 20;
-
-/// The nearest neighbours of items that were asked about.
-#[derive(Default)]
-struct Memory {
-    near: OnceLock<Vec<OnceLock<Box<[Scored]>>>>,
-    items: AtomicUsize,
-}
-
-impl Memory {
-    /// The [`NEAR`] nearest of an item among all, as `find` finds them the first time; `None` if there is no room to remember them.
-    fn of(&self, item: u32, items: usize, find: impl FnOnce() -> Box<[Scored]>) -> Option<&[Scored]> {
-        let near = self.near.get_or_init(|| (0..items).map(|_| OnceLock::new()).collect()).get(item as usize)?;
-        if near.get().is_none() && self.items.fetch_add(1, Ordering::Relaxed) * NEAR * size_of::<Scored>() >= REMEMBERED {
-            self.items.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(near.get_or_init(find))
-    }
-
-    /// The items whose neighbours are remembered, ascending.
-    fn items(&self) -> Vec<u32> {
-        let near = self.near.get().map_or(&[][..], Vec::as_slice);
-        (0..).zip(near).filter(|(_, near)| near.get().is_some()).map(|(item, _)| item).collect()
     }
 }
 
@@ -187,7 +161,7 @@ pub(crate) struct Vectors {
     index: Arc<Exact>,
     /// What answers batches, if not the index itself.
     batches: Option<OnDevice>,
-    memory: Memory,
+    near: Near,
     /// Items with a learned vector, if some have one that was only inferred. A cosine sees no length, so the inferred ones, which all lie in
     /// the middle of their category, would be the nearest to everything: they are like items, but no item is said to be like them.
     learned: Option<Bitmap>,
@@ -206,7 +180,7 @@ impl Vectors {
     /// The same, in lists if there are any.
     pub fn with_lists(values: Array<f32>, depth: usize, lists: Option<Lists>) -> Self {
         let index = Arc::new(Exact::with_lists(values, depth, lists));
-        Self { fitted: index.len(), index, batches: None, memory: Memory::default(), learned: None, moments: OnceLock::new() }
+        Self { fitted: index.len(), index, batches: None, near: Near::default(), learned: None, moments: OnceLock::new() }
     }
 
     /// The same, the vectors of some items being inferred and not learned.
@@ -226,9 +200,14 @@ impl Vectors {
         self.fitted
     }
 
-    /// Other vectors in their place.
+    /// The same with neighbours that were stored.
+    pub fn with_near(self, near: Near) -> Self {
+        Self { near, ..self }
+    }
+
+    /// With other vectors of the items that are, or will be, inferred. What is near the others stays: no inferred one is.
     pub fn replaced(&self, values: Vec<f32>) -> Self {
-        Self::new(values.into(), self.depth()).fitted_to(self.fitted)
+        Self::new(values.into(), self.depth()).fitted_to(self.fitted).with_near(self.near.stored())
     }
 
     /// Puts the items into lists if that pays for queries like these. What was measured; nothing if the sample is too small.
@@ -321,14 +300,14 @@ impl Vectors {
         // A filter that passes little is answered faster than without it, and of few that are remembered hardly any pass.
         let dense = k < NEAR && 8 * eligible.allowed.count() > self.len();
         let near = dense.then(|| {
-            self.memory.of(item, self.len(), || {
+            self.near.get(item, self.len(), || {
                 self.index.search_cosine(self.item(item), NEAR, Eligible::new(&self.candidates()), found);
-                found.items.as_slice().into()
+                found.items.iter().map(|near| near.item).collect()
             })
         });
         if let Some(near) = near.flatten() {
-            found.items.clear();
-            found.items.extend(near.iter().filter(|near| eligible.contains(near.item)).take(k));
+            let passing = near.iter().copied().filter(|&near| eligible.contains(near)).take(k);
+            self.index.nearest_of(self.item(item), passing, k, found);
             if found.items.len() == k {
                 return;
             }
@@ -341,14 +320,18 @@ impl Vectors {
         self.learned.clone().unwrap_or_else(|| Bitmap::filled(self.len(), true))
     }
 
-    /// Remembers the neighbours of some items, and makes what else a first answer would wait for.
-    pub fn warm(&self, items: &[u32]) {
+    /// Finds the neighbours of some items, those that were learned, once and for all.
+    pub fn remember(&mut self, items: &[u32]) {
+        let candidates = self.candidates();
+        let points = |item: u32| candidates.contains(item) && self.index.inverse_length(item) > 0.0;
+        let mut items: Vec<u32> = items.iter().copied().filter(|&item| points(item)).collect();
+        items.sort_unstable();
+        self.near = Near::of(&items, &self.index.nearest(&items, NEAR, Eligible::new(&candidates)));
+    }
+
+    /// Makes what a first answer would wait for.
+    pub fn warm(&self) {
         self.deviation(&vec![0.0; self.depth()]);
-        let items: Vec<u32> = items.iter().copied().filter(|&item| self.item(item).iter().any(|&value| value != 0.0)).collect();
-        let near = self.index.nearest(&items, NEAR, Eligible::new(&self.candidates()));
-        for (item, near) in items.into_iter().zip(near) {
-            self.memory.of(item, self.len(), || near.into());
-        }
     }
 
     /// The cosine of two items; 0 where one has no vector.
@@ -415,29 +398,43 @@ mod tests {
         // Copies are ties, and zeros are like nothing.
         values.copy_within(0..60, 60);
         values[600..900].fill(0.0);
+        let asked = [0, 10, 13, 120, 399];
         let vectors = Vectors::new(values.clone().into(), depth);
-        let warm = Vectors::new(values.into(), depth).inferred(&[7, 20, 399]);
-        warm.warm(&[0, 10, 13, 120, 399]);
-        let cold = warm.replaced(warm.values().to_vec()).inferred(&[7, 20, 399]);
-        let allowed = [Bitmap::filled(items, true), Bitmap::of(items, |item| item % 3 == 1), Bitmap::of(items, |item| item > 390)];
-        for item in [0, 10, 13, 120, 399] {
+        let cold = || Vectors::new(values.clone().into(), depth).inferred(&[7, 20, 399]);
+        let mut stored = cold();
+        stored.remember(&asked);
+        // A new item stands nearest to all others, and one has another vector: neither is a neighbour of any.
+        let mut others = stored.values().to_vec();
+        others[7 * depth..8 * depth].fill(3.0);
+        others.extend_from_slice(stored.item(10));
+        let grown = |near: Near| Vectors::new(others.clone().into(), depth).inferred(&[7, 20, 399, 400]).with_near(near);
+        let [grown, fresh] = [grown(stored.replaced(values.clone()).near), grown(Near::default())];
+        let same = |a: &Vectors, b: &Vectors, item: u32, k: usize, eligible: Eligible| {
+            let (mut left, mut right) = (Found::default(), Found::default());
+            a.similar(item, k, eligible, &mut left);
+            b.similar(item, k, eligible, &mut right);
+            assert_eq!(left.items, right.items, "item {item}, k {k}");
+        };
+        let allowed = [Bitmap::filled(401, true), Bitmap::of(401, |item| item % 3 == 1), Bitmap::of(401, |item| item > 390)];
+        for item in asked {
             for k in [1, 20, 63, 64, 100] {
                 for allowed in &allowed {
-                    let eligible = Eligible::without(allowed, &[3, 10]);
-                    let (mut fresh, mut found) = (Found::default(), Found::default());
-                    vectors.index.search_cosine(vectors.item(item), k, eligible, &mut fresh);
+                    let within = Bitmap::of(items, |item| allowed.contains(item));
+                    let eligible = Eligible::without(&within, &[3, 10]);
+                    let (mut searched, mut found) = (Found::default(), Found::default());
+                    vectors.index.search_cosine(vectors.item(item), k, eligible, &mut searched);
                     vectors.similar(item, k, eligible, &mut found);
                     let zero = vectors.item(item).iter().all(|&value| value == 0.0);
-                    assert_eq!(found.items, if zero { Vec::new() } else { fresh.items.clone() }, "item {item}, k {k}");
-                    warm.similar(item, k, eligible, &mut found);
-                    cold.similar(item, k, eligible, &mut fresh);
-                    assert_eq!(found.items, fresh.items, "item {item}, k {k}, found before it was asked for");
+                    assert_eq!(found.items, if zero { Vec::new() } else { searched.items }, "item {item}, k {k}");
+                    same(&stored, &cold(), item, k, eligible);
+                    same(&grown, &fresh, item, k, Eligible::without(allowed, &[3, 10]));
                 }
             }
         }
-        for vectors in [vectors, warm] {
-            assert_eq!(vectors.memory.items.load(Ordering::Relaxed), 4, "items that have a vector, each once");
-            assert_eq!(vectors.memory.items(), [0, 10, 13, 399]);
-        }
+        // Of five one has no vector, and one an inferred one.
+        assert_eq!(
+            [&vectors, &stored, &grown].map(|vectors| (vectors.near.len(), vectors.near.remembered())),
+            [(0, 4), (3, 1), (3, 1)]
+        );
     }
 }

@@ -655,7 +655,7 @@ proptest! {
         }
         let controls = Controls { diversity: varied.then_some(0.4), rotation: turned.then_some(0.7), ..Controls::default() };
         let circumstances = [("daypart".to_string(), "weekday night".to_string())].into_iter().filter(|_| known).collect();
-        let scene = Scene { controls, circumstances, time: Some(5), ..Scene::default() };
+        let scene = Scene { controls, circumstances, time: Some(5), without_reasons: same, ..Scene::default() };
         let catalog = &made.catalog;
         let under = |item: u32, path: &String| {
             let own = catalog.category.get(item).unwrap();
@@ -685,9 +685,8 @@ proptest! {
         };
         let everything = || (0..22u32).filter(|&item| passes(item));
 
-        let without_reasons = same;
         let ask =
-            ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought, without_reasons, hurry, scene: scene.clone() };
+            ForUser { user, recent: vec![(item, 1.0)], k, filter: filter.clone(), exclude_bought: bought, hurry, scene: scene.clone() };
         let owned = |other: u32| bought && (other == item || user.is_some_and(|user| made.bought(user).contains(&other)));
         check(&made.for_user(&ask), everything().filter(|&other| !owned(other)).collect(), "for user")?;
 

@@ -164,6 +164,8 @@ pub struct Setting<'a> {
     pub user_id: &'a str,
     /// The user's row.
     pub user: Option<u32>,
+    /// Whether nobody is told why items are in the answer.
+    pub omit_reasons: bool,
 }
 
 /// Longest value of a context, and most attributes of one.
@@ -209,7 +211,14 @@ pub fn scene(bundle: &Bundle, setting: &Setting) -> Result<Scene, ServeError> {
         }
     }
     bundle.surmise(&mut circumstances, setting.user, local);
-    Ok(Scene { placement: setting.placement.to_string(), circumstances, controls, time: Some(now), viewer: viewer.to_string() })
+    Ok(Scene {
+        placement: setting.placement.to_string(),
+        circumstances,
+        controls,
+        time: Some(now),
+        viewer: viewer.to_string(),
+        without_reasons: setting.omit_reasons,
+    })
 }
 
 /// What a request says of items, by id. `currency` tells the one that the catalogue has for an item.

@@ -602,7 +602,7 @@ impl Live {
         let beside: Vec<&Bundle> = routes.by_version.values().map(|version| &version.bundle).collect();
         let bundle = apart(|| {
             let bundle = self.registry.verify_with(model, version, changes, &beside)?;
-            bundle.warm(&beside);
+            bundle.warm();
             Ok::<_, ServeError>(bundle)
         });
         self.untidy.store(true, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use crate::admission::{Entry, RECOMMENDATIONS};
 use crate::ask::{self, check_len, required};
 use crate::error::ServeError;
 use crate::live::{Chosen, Live};
-use crate::reply::{Encoded, page, respond};
+use crate::reply::{About, Encoded, page, respond};
 use crate::status::code_name;
 use aisle_models::{Again, Answer, Applied, ForAgain, ForCart, ForItem, ForSession, ForUser, Rung};
 use aisle_proto::{
@@ -140,6 +140,7 @@ macro_rules! scene {
                 controls: $request.controls.as_ref(),
                 user_id: &$request.user_id,
                 user: $user,
+                omit_reasons: $request.omit_reasons,
             },
         )?
     };
@@ -177,7 +178,6 @@ asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, way| {
     let user = bundle.users.get(&request.user_id);
     let ask = ForUser {
         user,
-        without_reasons: request.omit_reasons,
         recent: ask::history(bundle, &request.history, &mut unknown),
         k: ask::page_size(request.page_size)?,
         filter: ask::filter(bundle, request.filter.as_ref(), None, way.shown, &mut unknown)?,
@@ -185,7 +185,7 @@ asks!(RecommendForUserRequest, "RecommendForUser", |request, chosen, way| {
         hurry: way.hurry,
         scene: scene!(request, bundle, user),
     };
-    Ok(respond(chosen, &bundle.for_user(&ask), unknown, user.is_some()))
+    Ok(respond(chosen, &bundle.for_user(&ask), About::of(unknown, user, request.omit_reasons)))
 });
 
 asks!(SimilarItemsRequest, "SimilarItems", |request, chosen, way| {
@@ -203,7 +203,7 @@ asks!(SimilarItemsRequest, "SimilarItems", |request, chosen, way| {
         }
         None => nothing(Rung::Similar),
     };
-    Ok(respond(chosen, &answer, known.unknown, user.is_some()))
+    Ok(respond(chosen, &answer, About::of(known.unknown, user, request.omit_reasons)))
 });
 
 asks!(CrossSellRequest, "CrossSell", |request, chosen, way| {
@@ -226,7 +226,7 @@ asks!(CrossSellRequest, "CrossSell", |request, chosen, way| {
         hurry: way.hurry,
         scene: scene!(request, bundle, user),
     };
-    Ok(respond(chosen, &bundle.cross_sell(&ask), known.unknown, user.is_some()))
+    Ok(respond(chosen, &bundle.cross_sell(&ask), About::of(known.unknown, user, request.omit_reasons)))
 });
 
 asks!(UpsellRequest, "Upsell", |request, chosen, way| {
@@ -246,7 +246,7 @@ asks!(UpsellRequest, "Upsell", |request, chosen, way| {
         }
         None => nothing(Rung::Upsell),
     };
-    Ok(respond(chosen, &answer, known.unknown, user.is_some()))
+    Ok(respond(chosen, &answer, About::of(known.unknown, user, request.omit_reasons)))
 });
 
 asks!(RankItemsRequest, "RankItems", |request, chosen, way| {
@@ -260,7 +260,7 @@ asks!(RankItemsRequest, "RankItems", |request, chosen, way| {
     let filter = ask::filter(bundle, request.filter.as_ref(), without, way.shown, &mut known.unknown)?;
     let scene = scene!(request, bundle, user);
     let ask = ForUser { user, recent, k: known.rows.len(), filter, scene, ..ForUser::default() };
-    Ok(respond(chosen, &bundle.rank(&ask, &known.rows), known.unknown, user.is_some()))
+    Ok(respond(chosen, &bundle.rank(&ask, &known.rows), About::of(known.unknown, user, request.omit_reasons)))
 });
 
 asks!(RecommendForSessionRequest, "RecommendForSession", |request, chosen, way| {
@@ -274,7 +274,7 @@ asks!(RecommendForSessionRequest, "RecommendForSession", |request, chosen, way| 
     let again = if request.exclude_clicked { Again::Nothing } else { Again::Earlier };
     let scene = scene!(request, bundle, user);
     let answer = bundle.for_session(&ForSession { clicks: known.rows, k, filter, again, user, hurry: way.hurry, scene });
-    Ok(respond(chosen, &answer, known.unknown, user.is_some()))
+    Ok(respond(chosen, &answer, About::of(known.unknown, user, request.omit_reasons)))
 });
 
 asks!(BuyAgainRequest, "BuyAgain", |request, chosen, way| {
@@ -300,7 +300,7 @@ asks!(BuyAgainRequest, "BuyAgain", |request, chosen, way| {
         days,
         scene: scene!(request, bundle, user),
     };
-    Ok(respond(chosen, &bundle.buy_again(&ask), unknown, ask.user.is_some()))
+    Ok(respond(chosen, &bundle.buy_again(&ask), About::of(unknown, ask.user, request.omit_reasons)))
 });
 
 /// Names of the calls.

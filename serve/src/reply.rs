@@ -1,12 +1,13 @@
 //! From an answer to a response.
 
 use crate::live::Chosen;
-use aisle_models::{Answer, AttributeDelta, Bundle, Reason, Rung};
+use aisle_models::{Answer, AttributeDelta, Bundle, Ranked, Reason, Rung};
 use aisle_proto::{self as proto, Money, RecommendResponse, RecommendedItem, ServingInfo, reason::Kind};
 use bytes::{Buf, BufMut};
 use metrics::counter;
 use prost::Message;
 use prost::encoding::{self, DecodeContext, WireType};
+use std::hint::black_box;
 
 fn rung(rung: Rung) -> proto::Rung {
     match rung {
@@ -105,27 +106,50 @@ pub fn page(slots: Vec<(String, Encoded)>) -> Encoded {
     page
 }
 
-/// The response to a question. `known_user` tells whether the version knows the shopper.
-pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, known_user: bool) -> Encoded {
+/// What a response says beside its answer.
+pub struct About {
+    /// Ids of the request that the version does not know.
+    unknown: Vec<String>,
+    /// Whether it knows the shopper.
+    known_user: bool,
+    /// Whether the caller does not want to know why.
+    omit_reasons: bool,
+}
+
+impl About {
+    /// Of a request for a shopper, if the version knows them.
+    pub fn of(unknown: Vec<String>, user: Option<u32>, omit_reasons: bool) -> Self {
+        Self { unknown, known_user: user.is_some(), omit_reasons }
+    }
+}
+
+/// The response to a question.
+pub fn respond(chosen: &Chosen, answer: &Answer, about: About) -> Encoded {
+    let About { unknown, known_user, omit_reasons } = about;
     let bundle = &chosen.version.bundle;
     let shelf = bundle.shelf();
     let mut bytes = Vec::with_capacity(answer.items.len() * 192 + 256);
-    for (ranked, rank) in answer.items.iter().zip(1..) {
+    let changed: Vec<Option<f32>> = answer.items.iter().map(|ranked| shelf.new_price(ranked.item)).collect();
+    let card = |(ranked, changed): (&Ranked, &Option<f32>)| chosen.version.cards.get(ranked.item, changed.is_none());
+    let cards: Vec<&[u8]> = answer.items.iter().zip(&changed).map(card).collect();
+    // They lie anywhere in memory: all are waited for together, and not one after another.
+    black_box(cards.iter().filter_map(|card| Some(card.first()? ^ card.last()?)).fold(0, |sum, byte| sum ^ byte));
+    for (((ranked, new_price), card), rank) in answer.items.iter().zip(changed).zip(cards).zip(1..) {
         let currency = || bundle.catalog.currency.get(ranked.item);
         let money = |amount: f32| Money::from_price((amount * 1e4).round() / 1e4, currency());
         let step = ranked.reasons.iter().find_map(|reason| match reason {
             Reason::SteppedUp(step) => Some(step),
             _ => None,
         });
-        let deltas = step.map(|step| bundle.attribute_deltas(step.item, ranked.item)).unwrap_or_default();
+        let compared = step.filter(|_| !omit_reasons);
+        let deltas = compared.map(|step| bundle.attribute_deltas(step.item, ranked.item)).unwrap_or_default();
+        let told = if omit_reasons { &[][..] } else { &ranked.reasons };
         // A message is the sum of its parts: the card says what does not depend on the request.
-        let new_price = shelf.new_price(ranked.item);
-        let card = chosen.version.cards.get(ranked.item, new_price.is_none());
         let rest = RecommendedItem {
             rank,
             score: ranked.score,
             source: rung(ranked.source).into(),
-            reasons: ranked.reasons.iter().map(|why| reason(bundle, why)).collect(),
+            reasons: told.iter().map(|why| reason(bundle, why)).collect(),
             price: new_price.map(|price| Money::from_price(price, currency())),
             price_delta: step.map(|step| money(step.price_delta)),
             price_ratio: step.map_or(0.0, |step| step.price_ratio),
@@ -148,7 +172,7 @@ pub fn respond(chosen: &Chosen, answer: &Answer, unknown_item_ids: Vec<String>, 
         model_version: bundle.version.clone(),
         alias: chosen.alias.clone(),
         eligible_count: answer.eligible as u32,
-        unknown_item_ids,
+        unknown_item_ids: unknown,
         known_user,
         rung: rung(answer.rung).into(),
         fallback_reason: answer.fallback.unwrap_or_default().to_string(),

@@ -53,16 +53,9 @@ pub fn rules(parts: &Parts, settings: &Settings, rules: &RuleSet, placement: &st
         bundle.rule(&Arc::new(set));
         let ask = |&(user, _): &(u32, Vec<u32>)| {
             let viewer = bundle.users.id(user).to_string();
-            let mut scene = Scene { placement: placement.to_string(), time, viewer, ..Scene::default() };
+            let mut scene = Scene { placement: placement.to_string(), time, viewer, without_reasons: true, ..Scene::default() };
             bundle.surmise(&mut scene.circumstances, Some(user), time.unwrap_or(0));
-            bundle.for_user(&ForUser {
-                user: Some(user),
-                k,
-                exclude_bought: true,
-                without_reasons: true,
-                scene,
-                ..ForUser::default()
-            })
+            bundle.for_user(&ForUser { user: Some(user), k, exclude_bought: true, scene, ..ForUser::default() })
         };
         questions.par_iter().map(ask).collect()
     };
