@@ -1,9 +1,10 @@
 //! Cross-sell: the missing line of a cart, by everything that is known of the cart, its shopper, and the items.
 //!
 //! Candidates come from four sides: what goes with the cart by pairs and, for rare items, by vectors, what the shopper comes back for, and what
-//! sells. What the shopper's taste proposes beside them found nothing better on validation weeks; it is a feature. Each is described by some forty features, and how they weigh is learned by conditional
-//! logit (`logit.rs`) on the last weeks of the log, by models fitted to what came before: for each line of an order, given its others. There
-//! are three sets of weights, for what may be asked: a shopper's cart, a shopper's cart without what they had before, and a stranger's.
+//! sells. What the shopper's taste proposes found nothing better beside them on validation weeks, so it is a feature alone. Each is described by
+//! some forty features, and how they weigh is learned by conditional logit (`logit.rs`) on the last weeks of the log, by models fitted to what
+//! came before: for each line of an order, given its others. There are three sets of weights, for what may be asked: a shopper's cart, a
+//! shopper's cart without what they had before, and a stranger's.
 
 use crate::bundle::Bundle;
 use crate::complements::{CartEvidence, Complements, ComplementsModel};

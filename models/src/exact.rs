@@ -879,6 +879,13 @@ mod tests {
                             "{case}, {level:?}, one item of {every}, k {k}, cosine"
                         );
                         let expected = std::mem::take(&mut found.items);
+                        let some = [0, 1, 2, 5, 700, 2999];
+                        for index in [&index, &listed] {
+                            for (item, together) in some.into_iter().zip(index.nearest(&some, k, eligible)) {
+                                index.search_cosine(index.row(item), k, eligible, &mut found);
+                                assert_eq!(found.items, together, "{case}, {level:?}, one item of {every}, k {k}, item {item}");
+                            }
+                        }
                         listed.search_cosine(&asked[0], k, eligible, &mut found);
                         assert!(
                             case == "extreme" || found.items == expected,

@@ -87,7 +87,7 @@ impl Lists {
         let mut lists = Self { depth, centroids: centroids.into(), of: of.into(), probes: vec![1].into() };
         let count = lists.len();
         let mut groups = vec![0usize; count];
-        lists.of.iter().for_each(|&list| groups[list as usize] += 1);
+        asked.list(|item| groups[lists.of[item as usize] as usize] += 1);
         groups.iter_mut().for_each(|items| *items = items.div_ceil(GROUP));
 
         // When each query comes to each list, and so after how many lists it has found each of its best.
@@ -279,6 +279,10 @@ mod tests {
         let queries: Vec<&[f32]> = queries.chunks(depth).collect();
         let (lists, retrieval) = Lists::of(&exact, &queries).unwrap();
         assert!(retrieval.pays() && retrieval.shoppers == 200, "clusters are what lists are for: {retrieval:?}");
+        // Those without a vector are not read: the measure is that of the others alone.
+        let some: Vec<f32> = exact.rows().chunks(depth).filter(|vector| vector[0] != 0.0).flatten().copied().collect();
+        let (_, alone) = Lists::of(&Exact::new(some.into(), depth), &queries).unwrap();
+        assert_eq!((alone.lists, alone.probes, alone.share), (retrieval.lists, retrieval.probes, retrieval.share));
 
         let all = Bitmap::of(items, |item| item % 5 != 0);
         let listed = Exact::with_lists(exact.rows().to_vec().into(), depth, Some(lists));

@@ -178,7 +178,7 @@ pub trait Recommend: Send + Sync {
         None
     }
 
-    /// Finds the neighbours of some items, which become a part of the model.
+    /// Finds the neighbours of the first of some items, as many as some seconds allow; they become a part of the model.
     fn remember(&mut self, _items: &[u32]) {}
 
     /// Makes what a first answer would otherwise wait for.

@@ -156,6 +156,9 @@ impl<T: ByVectors> Recommend for T {
     }
 }
 
+/// Multiply-adds of 8 bits that a version's neighbours may cost when it is made: some three seconds of a core.
+const WORK: usize = 128_000_000_000;
+
 /// The vectors of all items.
 pub(crate) struct Vectors {
     index: Arc<Exact>,
@@ -320,11 +323,12 @@ impl Vectors {
         self.learned.clone().unwrap_or_else(|| Bitmap::filled(self.len(), true))
     }
 
-    /// Finds the neighbours of some items, those that were learned, once and for all.
+    /// Finds the neighbours of the first of some items that were learned, as many as [`WORK`] allows, once and for all.
     pub fn remember(&mut self, items: &[u32]) {
         let candidates = self.candidates();
         let points = |item: u32| candidates.contains(item) && self.index.inverse_length(item) > 0.0;
-        let mut items: Vec<u32> = items.iter().copied().filter(|&item| points(item)).collect();
+        let affordable = WORK / (self.len() * self.depth()).max(1);
+        let mut items: Vec<u32> = items.iter().copied().filter(|&item| points(item)).take(affordable).collect();
         items.sort_unstable();
         self.near = Near::of(&items, &self.index.nearest(&items, NEAR, Eligible::new(&candidates)));
     }

@@ -29,7 +29,7 @@ struct Team {
     /// it holds itself.
     turn: Arc<Mutex<()>>,
     /// Whether it did something since it gave memory back.
-    worked: AtomicBool,
+    worked: Arc<AtomicBool>,
 }
 
 impl Background {
@@ -72,20 +72,17 @@ impl Background {
 impl Team {
     fn new(name: &'static str, idle: bool) -> Result<Self, ThreadPoolBuildError> {
         let builder = ThreadPoolBuilder::new().thread_name(move |number| format!("{name}-{number}"));
-        Ok(Self {
-            pool: builder.start_handler(move |_| step_back(idle)).build()?,
-            turn: Arc::default(),
-            worked: AtomicBool::default(),
-        })
+        Ok(Self { pool: builder.start_handler(move |_| step_back(idle)).build()?, turn: Arc::default(), worked: Arc::default() })
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
         let (send, done) = oneshot::channel();
         // Who gave up waiting does not end the work: the turn ends with it.
         let turn = self.turn.clone().lock_owned().await;
-        self.worked.store(true, Ordering::Relaxed);
+        let worked = self.worked.clone();
         self.pool.spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(work));
+            worked.store(true, Ordering::Relaxed);
             drop(turn);
             let _ = send.send(outcome.map_err(|_| ServeError::Internal("a background task failed".into())));
         });

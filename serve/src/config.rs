@@ -4,6 +4,7 @@ use crate::split::Split;
 use aisle_models::{Rule, RuleSet, Schema};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,11 +47,11 @@ pub struct Cli {
     #[arg(long, env = "AISLE_POLL_MILLIS")]
     poll_millis: Option<u64>,
     /// Use huge pages where the system allows: up to a sixth more answers, for half again the memory.
-    #[arg(long, env = "AISLE_HUGE_PAGES")]
-    huge_pages: bool,
+    #[arg(long, env = "AISLE_HUGE_PAGES", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    huge_pages: Option<bool>,
     /// Write logs as JSON.
-    #[arg(long, env = "AISLE_LOG_JSON")]
-    log_json: bool,
+    #[arg(long, env = "AISLE_LOG_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    log_json: Option<bool>,
     /// A TOML file with any of these settings, underscores for dashes, a [split] table, and [[rule]]s.
     #[arg(long, env = "AISLE_CONFIG")]
     config: Option<PathBuf>,
@@ -98,7 +99,7 @@ pub struct Config {
     pub default_deadline: Duration,
     /// Time between looks at the registry.
     pub poll: Duration,
-    /// Whether memory may be in huge pages.
+    /// Whether memory may be in huge pages. `aisle-serve` sees to it before anything else; [`crate::Running`] takes the process as it is.
     pub huge_pages: bool,
     /// Logs as JSON.
     pub log_json: bool,
@@ -191,8 +192,8 @@ impl Config {
             max_connections,
             default_deadline: Duration::from_millis(default_deadline_millis),
             poll: Duration::from_millis(poll_millis),
-            huge_pages: cli.huge_pages || file.huge_pages,
-            log_json: cli.log_json || file.log_json,
+            huge_pages: cli.huge_pages.unwrap_or(file.huge_pages),
+            log_json: cli.log_json.unwrap_or(file.log_json),
         })
     }
 }
@@ -212,6 +213,13 @@ mod tests {
         assert_eq!(config.split.aliases().collect::<Vec<_>>(), ["stable", "canary"]);
         let error = Config::read(Cli::parse_from(["aisle-serve", "--registry", "/x", "--split", "canary"])).unwrap_err();
         assert!(error.to_string().contains("stable=90,canary=10"));
+        std::fs::write(&file, "registry = \"/models\"\nhuge_pages = true\n").unwrap();
+        let with = |flags: &[&str]| {
+            let config = Config::read(Cli::parse_from([&["aisle-serve", "--config", path], flags].concat())).unwrap();
+            (config.huge_pages, config.log_json)
+        };
+        assert_eq!(with(&[]), (true, false));
+        assert_eq!(with(&["--huge-pages=no", "--log-json"]), (false, true));
         std::fs::write(&file, "registy = \"/models\"\n").unwrap();
         let error = Config::read(Cli::parse_from(["aisle-serve", "--config", path])).unwrap_err();
         assert!(format!("{error:#}").contains("registy"), "{error:#}");

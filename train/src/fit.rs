@@ -154,7 +154,7 @@ pub fn fit(data: &Dataset, settings: &Settings, target: &Target, measure: Option
     }
     if let Some(retrieval) = &bundle.manifest.retrieval {
         eprintln!(
-            "personal answers look at {} of {} lists of items: {:.1} % of the 100 best are found (measured on {} shoppers), {:.1} % of the items are read",
+            "personal answers look at {} of {} lists of items: {:.1} % of the 100 best are found (measured on {} shoppers), {:.1} % of the items with a vector are read",
             retrieval.probes,
             count(retrieval.lists as u64),
             100.0 * retrieval.recall,
