@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 /// Prices are cut into so many steps with a set each.
 const STEPS: usize = 64;
-/// A category or a price band with fewer items than one in so many is a list and not a set.
-const FEW: usize = 64;
+/// A category with fewer items than one in so many is a list and not a set: below, items cost less one by one than all words of a set do.
+const FEW: usize = 256;
 
 /// The items of a category path and below it.
 struct Category {
@@ -100,24 +100,14 @@ impl Facets {
     pub fn keep_prices(&self, min: f32, max: f32, allowed: &mut Bitmap) {
         let first = self.prices.partition_point(|&price| price < min);
         let end = self.prices.partition_point(|&price| price <= max).max(first);
-        let places = |range: std::ops::Range<usize>| self.by_price[range].iter();
-        // Whole steps by their sets, and what hangs over at both ends item by item.
+        // The steps that hold them, by their sets, less what hangs over at both ends, item by item.
         let place = |step: usize| self.by_price.len() * step / STEPS;
-        let inner = (0..=STEPS).find(|&step| place(step) >= first).zip((0..=STEPS).rev().find(|&step| place(step) <= end));
-        match inner.filter(|(low, high)| low < high) {
-            Some((low, high)) => {
-                let over = places(first..place(low)).chain(places(place(high)..end)).copied();
-                let over: Vec<u32> = over.filter(|&item| allowed.contains(item)).collect();
-                allowed.intersect(&self.cheaper[high]);
-                allowed.subtract(&self.cheaper[low]);
-                over.into_iter().for_each(|item| allowed.insert(item));
-            }
-            None => {
-                let mut inside = Bitmap::filled(self.items, false);
-                places(first..end).for_each(|&item| inside.insert(item));
-                allowed.intersect(&inside);
-            }
-        }
+        let low = (0..STEPS).rev().find(|&step| place(step) <= first).unwrap_or(0);
+        let high = (0..=STEPS).find(|&step| place(step) >= end).unwrap_or(STEPS);
+        allowed.intersect(&self.cheaper[high]);
+        allowed.subtract(&self.cheaper[low]);
+        let over = self.by_price[place(low)..first].iter().chain(&self.by_price[end..place(high)]);
+        over.for_each(|&item| allowed.remove(item));
     }
 
     /// Keeps what is priced in a currency.

@@ -104,6 +104,10 @@ pub struct SessionModel {
     holders: Vec<u32>,
     /// ln(sessions / sessions with it)^rarity of each item.
     rarity: Vec<f32>,
+    /// What a session counts by its age and length.
+    worth: Vec<f32>,
+    /// What an item counts that stands so many places from the click that a session shares.
+    beside: Vec<f32>,
 }
 
 /// How near a session is, and through which click.
@@ -155,7 +159,12 @@ impl SessionModel {
         }
         let rare = |&count: &u32| if count == 0 { 0.0 } else { (sessions as f32 / count as f32).ln_1p().powf(settings.rarity) };
         let rarity = holding.iter().map(rare).collect();
-        Self { settings, offsets, items, starts, holders, rarity }
+        let length = |session: usize| (offsets[session + 1] - offsets[session]) as usize;
+        let since = |session: usize| (sessions - session) as f32 / sessions as f32;
+        let worth = (0..sessions).map(|session| (-since(session) / settings.age).exp() / (length(session) as f32).sqrt()).collect();
+        let longest = (0..sessions).map(length).max().unwrap_or(0);
+        let beside = (0..longest).map(|places| (-(places as f32) / settings.reach).exp()).collect();
+        Self { settings, offsets, items, starts, holders, rarity, worth, beside }
     }
 
     pub(crate) fn load(settings: &SessionKnn, items: usize, weights: &mut Weights) -> Result<Self> {
@@ -177,7 +186,7 @@ impl SessionModel {
     /// The items most likely next in a visit of these clicks, oldest first. Returns of each how many of the near sessions hold it.
     /// O(clicks · recent + neighbours · length of a session), whatever the size of the log.
     pub fn next(&self, clicks: &[u32], k: usize, eligible: Eligible, found: &mut Found) -> Vec<u32> {
-        let SessionKnn { neighbours, fade, reach, before, age, .. } = self.settings;
+        let SessionKnn { neighbours, fade, before, .. } = self.settings;
         SCRATCH.with_borrow_mut(|scratch| {
             let Scratch { near, touched, scores, scored } = scratch;
             near.resize(self.sessions().max(near.len()), Nearness::default());
@@ -201,11 +210,7 @@ impl SessionModel {
                     nearness.sum += weight;
                 }
             }
-            for &session in touched.iter() {
-                let length = self.offsets[session as usize + 1] - self.offsets[session as usize];
-                let since = (self.sessions() - session as usize) as f32 / self.sessions() as f32;
-                near[session as usize].sum *= (-since / age).exp() / (length as f32).sqrt();
-            }
+            touched.iter().for_each(|&session| near[session as usize].sum *= self.worth[session as usize]);
             let order = |a: &u32, b: &u32| near[*b as usize].sum.total_cmp(&near[*a as usize].sum).then(b.cmp(a));
             if touched.len() > neighbours {
                 touched.select_nth_unstable_by(neighbours, order);
@@ -223,7 +228,7 @@ impl SessionModel {
                         scored.push(item);
                     }
                     let side = if at < place { before } else { 1.0 };
-                    score.0 += side * sum * (-(at.abs_diff(place) as f32) / reach).exp();
+                    score.0 += side * sum * self.beside[at.abs_diff(place)];
                     score.1 += 1;
                 }
             }

@@ -402,6 +402,10 @@ mod tests {
         let queries: Vec<Vec<f32>> = model.users.chunks(depth).map(<[f32]>::to_vec).collect();
         let measured = model.vectors.partition(&queries).unwrap();
         assert!(measured.pays() && measured.probes < measured.lists / 4, "{measured:?}");
+        // And so are the neighbours of some.
+        model.remember(&[7, 3, 4999]);
+        let near = |model: &TwoTowerModel| Recommend::tensors(model).iter().any(|tensor| tensor.name() == TwoTowerModel::NEAR[1]);
+        assert!(near(&model));
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.safetensors");
@@ -416,6 +420,12 @@ mod tests {
             model.recommend(history, 20, Eligible::new(&all), &mut before);
             read.recommend(history, 20, Eligible::new(&all), &mut after);
             assert!(before.items.len() == 20 && before.items == after.items, "user {user}");
+        }
+        assert!(near(&read));
+        for item in [3, 7, 11] {
+            model.similar_items(item, 20, Eligible::new(&all), &mut before);
+            read.similar_items(item, 20, Eligible::new(&all), &mut after);
+            assert!(before.items.len() == 20 && before.items == after.items, "item {item}");
         }
     }
 }

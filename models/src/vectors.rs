@@ -7,7 +7,7 @@ use crate::dense;
 use crate::device::Device;
 use crate::exact::Exact;
 use crate::index::{Eligible, Found, Index};
-use crate::kernels::{dot, dot_rows, simd};
+use crate::kernels::{add_rows, dot, dot_rows, simd};
 use crate::lists::{Lists, Retrieval};
 use crate::near::{NEAR, Near};
 use crate::on_device::OnDevice;
@@ -385,8 +385,10 @@ impl Vectors {
             }
             (mean, square)
         });
-        let second: f32 = square.chunks(self.depth()).zip(query).map(|(row, &value)| value * dot(row, query)).sum();
-        let first = dot(mean, query);
+        let rows: Vec<u32> = (0..self.depth() as u32).collect();
+        let mut turned = vec![0f32; self.depth()];
+        add_rows(simd(), square, &rows, query, &mut turned);
+        let (first, second) = (dot(mean, query), dot(&turned, query));
         (second - first * first).max(0.0).sqrt()
     }
 }

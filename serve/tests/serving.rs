@@ -130,6 +130,14 @@ async fn the_contract_holds_on_every_call() {
         assert!(item.reasons.iter().all(|reason| reason.kind() != aisle_proto::reason::Kind::BoughtTogether || reason.count >= 5));
     }
     assert_eq!(answer.items[0].reasons[0].kind(), aisle_proto::reason::Kind::BoughtTogether);
+    assert!(answer.items.iter().any(|item| item.substitute_score > 0.0));
+    // Without reasons the same items with the same scores, and what is told of them beside.
+    let bare = CrossSellRequest { cart_item_ids: cart.clone(), page_size: 40, omit_reasons: true, ..Default::default() };
+    let bare = client.cross_sell(bare).await.unwrap().into_inner();
+    let scores =
+        |answer: &RecommendResponse| answer.items.iter().map(|item| (item.item_id.clone(), item.score)).collect::<Vec<_>>();
+    assert_eq!(scores(&bare), scores(&answer));
+    assert!(bare.items.iter().all(|item| item.reasons.is_empty() && item.substitute_score == 0.0 && !item.title.is_empty()));
 
     // Upsell: category, band, currency, availability; the price difference is the difference.
     let answer =
@@ -156,7 +164,11 @@ async fn the_contract_holds_on_every_call() {
     };
     let from = bundle.trained().iter().find(|item| step(item).is_some()).unwrap();
     let stepping = UpsellRequest { item_id: bundle.items.id(from).into(), page_size: 1, ..Default::default() };
-    let first = client.upsell(stepping).await.unwrap().into_inner().items.remove(0);
+    let first = client.upsell(stepping.clone()).await.unwrap().into_inner().items.remove(0);
+    let bare = UpsellRequest { omit_reasons: true, ..stepping };
+    let bare = client.upsell(bare).await.unwrap().into_inner().items.remove(0);
+    assert!(bare.reasons.is_empty() && bare.attribute_deltas.is_empty() && !first.reasons.is_empty());
+    assert_eq!((&bare.item_id, &bare.price_delta, bare.score), (&first.item_id, &first.price_delta, first.score));
     let expected = bundle.attribute_deltas(from, row(&first.item_id));
     assert!(first.attribute_deltas.iter().zip(&expected).all(|(told, known)| told.name == known.name && told.to == known.to));
     assert_eq!(first.attribute_deltas.len(), expected.len());
