@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The format that this build writes, and the only one it reads.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The personal model of a version, with its hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

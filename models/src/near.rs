@@ -4,20 +4,19 @@
 use crate::Result;
 use crate::top_k::Scored;
 use crate::weights::{Array, Tensor, Weights};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// How many neighbours of an item are kept.
 pub(crate) const NEAR: usize = 64;
-/// Bytes of remembered neighbours; more are found again each time.
-const REMEMBERED: usize = 64 << 20;
+/// Items whose neighbours are remembered, 64 MiB or so; those of more are found again each time.
+const REMEMBERED: usize = 1 << 18;
 
 /// The [`NEAR`] nearest of some items, best first.
 #[derive(Default)]
 pub(crate) struct Near {
     stored: Arc<Stored>,
-    asked: OnceLock<Vec<OnceLock<Box<[u32]>>>>,
-    remembered: AtomicUsize,
+    asked: RwLock<HashMap<u32, Arc<[u32]>>>,
 }
 
 /// Found when the version was made.
@@ -63,23 +62,27 @@ impl Near {
         Self { stored: self.stored.clone(), ..Self::default() }
     }
 
-    /// The nearest of an item among `items`, as `find` finds them the first time; `None` if there is no room to remember them.
-    pub fn get(&self, item: u32, items: usize, find: impl FnOnce() -> Box<[u32]>) -> Option<&[u32]> {
+    /// Hands the nearest of an item to `read`, as `find` finds them the first time.
+    pub fn with<T>(&self, item: u32, find: impl FnOnce() -> Arc<[u32]>, read: impl FnOnce(&[u32]) -> T) -> T {
         if let Ok(at) = self.stored.of.binary_search(&item) {
-            return self.stored.near.get(at * NEAR..(at + 1) * NEAR);
+            return read(&self.stored.near[at * NEAR..][..NEAR]);
         }
-        let near = self.asked.get_or_init(|| (0..items).map(|_| OnceLock::new()).collect()).get(item as usize)?;
-        if near.get().is_none() && self.remembered.fetch_add(1, Ordering::Relaxed) * NEAR * size_of::<u32>() >= REMEMBERED {
-            self.remembered.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(near.get_or_init(find))
+        let known = self.asked.read().unwrap_or_else(PoisonError::into_inner).get(&item).cloned();
+        let near = known.unwrap_or_else(|| {
+            let found = find();
+            let mut asked = self.asked.write().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() < REMEMBERED {
+                asked.insert(item, found.clone());
+            }
+            found
+        });
+        read(&near)
     }
 
     /// How many are remembered.
     #[cfg(test)]
     pub fn remembered(&self) -> usize {
-        self.remembered.load(Ordering::Relaxed)
+        self.asked.read().unwrap().len()
     }
 
     /// How many are stored.

@@ -301,16 +301,16 @@ impl Vectors {
         });
         let eligible = Eligible::without(known.as_ref().unwrap_or(eligible.allowed), eligible.except);
         // A filter that passes little is answered faster than without it, and of few that are remembered hardly any pass.
-        let dense = k < NEAR && 8 * eligible.allowed.count() > self.len();
-        let near = dense.then(|| {
-            self.near.get(item, self.len(), || {
-                self.index.search_cosine(self.item(item), NEAR, Eligible::new(&self.candidates()), found);
-                found.items.iter().map(|near| near.item).collect()
-            })
-        });
-        if let Some(near) = near.flatten() {
-            let passing = near.iter().copied().filter(|&near| eligible.contains(near)).take(k);
-            self.index.nearest_of(self.item(item), passing, k, found);
+        if k < NEAR && 8 * eligible.allowed.count() > self.len() {
+            let find = || {
+                let mut fresh = Found::default();
+                self.index.search_cosine(self.item(item), NEAR, Eligible::new(&self.candidates()), &mut fresh);
+                fresh.items.iter().map(|near| near.item).collect()
+            };
+            self.near.with(item, find, |near| {
+                let passing = near.iter().copied().filter(|&near| eligible.contains(near)).take(k);
+                self.index.nearest_of(self.item(item), passing, k, found);
+            });
             if found.items.len() == k {
                 return;
             }

@@ -79,7 +79,9 @@ impl Team {
         let (send, done) = oneshot::channel();
         // Who gave up waiting does not end the work: the turn ends with it.
         let turn = self.turn.clone().lock_owned().await;
+        // While it works, for it may ask for that itself, and once it has.
         let worked = self.worked.clone();
+        worked.store(true, Ordering::Relaxed);
         self.pool.spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(work));
             worked.store(true, Ordering::Relaxed);

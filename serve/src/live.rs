@@ -610,7 +610,8 @@ impl Live {
         let same = |other: &&Arc<Version>| Arc::ptr_eq(&other.bundle.catalog, &bundle.catalog);
         let cards = match routes.by_version.values().find(same) {
             Some(other) => other.cards.clone(),
-            None => Arc::new(apart(|| Cards::of(&bundle))),
+            // They outlive this version. Apart, the pages that they leave half filled are those that the next version goes on with.
+            None => Arc::new(Cards::of(&bundle)),
         };
         let arrivals = arrivals(&bundle, changes).map(|(id, item)| (id.clone(), item.clone())).collect();
         Ok(Arc::new(Version { bundle, cards, arrivals, began, loaded: Instant::now() }))
