@@ -248,7 +248,9 @@ impl Bundle {
         let past = ask.user.map(|user| self.habits().past(user, &[], ask.now)).filter(|past| past.orders > 0);
         let from = Anchor { item: ask.item, shopper: ask.user.zip(past.as_ref()) };
         let odds = self.step_odds(&from, &candidates, &price);
-        self.arrange(&gate, &ruling, Wanted::of(&ask.scene, ask.k), &|gate, wanted| {
+        // The step is the reason, and what its prices are told from.
+        let wanted = Wanted { reasons: true, ..Wanted::of(&ask.scene, ask.k) };
+        self.arrange(&gate, &ruling, wanted, &|gate, wanted| {
             let mut top = TopK::new(wanted.k);
             let within = candidates.iter().zip(&odds).filter(|candidate| gate.allowed.contains(*candidate.0));
             within.for_each(|(&item, &odds)| top.offer(item, odds));

@@ -9,14 +9,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// How many neighbours of an item are kept.
 pub(crate) const NEAR: usize = 64;
-/// Items whose neighbours are remembered, 64 MiB or so; those of more are found again each time.
-const REMEMBERED: usize = 1 << 18;
+/// Items whose neighbours are remembered, at 400 bytes each with their place; those of more are found again each time.
+const REMEMBERED: usize = 160_000;
+/// They lie in so many tables: who adds one keeps others from few.
+const TABLES: usize = 16;
 
 /// The [`NEAR`] nearest of some items, best first.
 #[derive(Default)]
 pub(crate) struct Near {
     stored: Arc<Stored>,
-    asked: RwLock<HashMap<u32, Arc<[u32]>>>,
+    asked: [RwLock<HashMap<u32, Arc<[u32]>>>; TABLES],
 }
 
 /// Found when the version was made.
@@ -45,7 +47,19 @@ impl Near {
     /// From two arrays of a version, which has `items` items; nothing is stored if it lacks them.
     pub fn load([of, near]: [&str; 2], items: usize, weights: &mut Weights) -> Result<Self> {
         let of = weights.some_rows(of, items)?;
-        let near = if of.is_empty() { Array::default() } else { weights.rows(near, of.len() * NEAR, items)? };
+        if of.is_empty() {
+            return Ok(Self::default());
+        }
+        let name = near;
+        let near = weights.rows(name, of.len() * NEAR, items)?;
+        let repeats = |near: &[u32]| {
+            let mut sorted = near.to_vec();
+            sorted.sort_unstable();
+            sorted.windows(2).any(|pair| pair[0] == pair[1])
+        };
+        if let Some(at) = near.chunks(NEAR).position(repeats) {
+            return Err(weights.damaged(name, format!("an item twice near row {}", of[at]), format!("{NEAR} different items")));
+        }
         Ok(Self { stored: Arc::new(Stored { of, near }), ..Self::default() })
     }
 
@@ -62,27 +76,32 @@ impl Near {
         Self { stored: self.stored.clone(), ..Self::default() }
     }
 
-    /// Hands the nearest of an item to `read`, as `find` finds them the first time.
-    pub fn with<T>(&self, item: u32, find: impl FnOnce() -> Arc<[u32]>, read: impl FnOnce(&[u32]) -> T) -> T {
+    /// Hands the nearest of an item to `read`, as `find` finds them the first time; `None` if there is no room to remember them.
+    pub fn with<T>(&self, item: u32, find: impl FnOnce() -> Arc<[u32]>, read: impl FnOnce(&[u32]) -> T) -> Option<T> {
         if let Ok(at) = self.stored.of.binary_search(&item) {
-            return read(&self.stored.near[at * NEAR..][..NEAR]);
+            return Some(read(&self.stored.near[at * NEAR..][..NEAR]));
         }
-        let known = self.asked.read().unwrap_or_else(PoisonError::into_inner).get(&item).cloned();
-        let near = known.unwrap_or_else(|| {
-            let found = find();
-            let mut asked = self.asked.write().unwrap_or_else(PoisonError::into_inner);
-            if asked.len() < REMEMBERED {
-                asked.insert(item, found.clone());
+        let table = &self.asked[item as usize % TABLES];
+        let (known, full) = {
+            let asked = table.read().unwrap_or_else(PoisonError::into_inner);
+            (asked.get(&item).cloned(), asked.len() >= REMEMBERED / TABLES)
+        };
+        let near = match known {
+            None if full => return None,
+            None => {
+                let found = find();
+                table.write().unwrap_or_else(PoisonError::into_inner).insert(item, found.clone());
+                found
             }
-            found
-        });
-        read(&near)
+            Some(known) => known,
+        };
+        Some(read(&near))
     }
 
     /// How many are remembered.
     #[cfg(test)]
     pub fn remembered(&self) -> usize {
-        self.asked.read().unwrap().len()
+        self.asked.iter().map(|table| table.read().unwrap().len()).sum()
     }
 
     /// How many are stored.

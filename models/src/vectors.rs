@@ -307,11 +307,12 @@ impl Vectors {
                 self.index.search_cosine(self.item(item), NEAR, Eligible::new(&self.candidates()), &mut fresh);
                 fresh.items.iter().map(|near| near.item).collect()
             };
-            self.near.with(item, find, |near| {
+            let enough = self.near.with(item, find, |near| {
                 let passing = near.iter().copied().filter(|&near| eligible.contains(near)).take(k);
                 self.index.nearest_of(self.item(item), passing, k, found);
+                found.items.len() == k
             });
-            if found.items.len() == k {
+            if enough == Some(true) {
                 return;
             }
         }

@@ -678,6 +678,9 @@ proptest! {
             let mut seen: Vec<u32> = answer.items.iter().map(|ranked| ranked.item).collect();
             prop_assert!(seen.iter().all(|item| eligible.contains(item)), "{}", what);
             prop_assert!(answer.items.iter().all(|ranked| ranked.score.is_finite()));
+            // A step up is told all the same: prices are told from it.
+            let told = answer.items.iter().any(|ranked| !ranked.reasons.is_empty());
+            prop_assert!(!same || what == "upsell" || !told, "{}: nobody wants reasons", what);
             seen.sort_unstable();
             seen.dedup();
             prop_assert_eq!(seen.len(), answer.items.len(), "{}: no item twice", what);
@@ -717,7 +720,7 @@ proptest! {
         let answer = made.cross_sell(&ask);
         let owned = |item: u32| bought && asker.is_some_and(|user| made.bought(user).contains(&item));
         let proper = |item: u32| !cart.contains(&item) && passes(item) && !owned(item);
-        prop_assert!(answer.items.iter().all(|ranked| proper(ranked.item)));
+        prop_assert!(answer.items.iter().all(|ranked| proper(ranked.item) && (!same || ranked.reasons.is_empty())));
         if !same {
             let other = |item: u32| !owned(item) && cart.iter().all(|&held| category(held) != category(item));
             check(&answer, everything().filter(|&item| other(item)).collect(), "cross-sell")?;

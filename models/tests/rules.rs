@@ -3,8 +3,8 @@
 
 use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Labels, ReadReport};
 use aisle_models::{
-    Als, Answer, Boost, Bought, Bundle, Controls, ForCart, ForUser, Hyperparameters, Personal, Pin, Registry, Rule, RuleSet, Rung,
-    Scene, Segments,
+    Als, Answer, Boost, Bought, Bundle, Controls, ForCart, ForItem, ForUser, Hyperparameters, Personal, Pin, Reason, Registry,
+    Rule, RuleSet, Rung, Scene, Segments,
 };
 use std::sync::Arc;
 
@@ -130,6 +130,14 @@ fn pins_stand_at_their_place_and_pass_the_gate() {
     let cart = shop.cross_sell(&ForCart { cart: vec![2], k: 6, ..ForCart::default() });
     assert!(rows(&cart).iter().all(|item| item % 3 != 2), "{:?}", rows(&cart));
     assert_eq!(rows(&cart)[0], 21);
+    // A pinned step up says what it costs more, for prices are told even where reasons are not.
+    shop.rule(&rule(Rule { pins: vec![pin("i12", 1)], ..Rule::default() }));
+    for without_reasons in [false, true] {
+        let scene = Scene { without_reasons, ..Scene::default() };
+        let first = shop.upsell(&ForItem { item: 3, k: 3, scene, ..ForItem::default() }).items.remove(0);
+        let delta = |reason: &Reason| matches!(reason, Reason::SteppedUp(step) if step.price_delta == 9.0);
+        assert!((first.item, first.source) == (12, Rung::Pinned) && first.reasons.iter().any(delta), "{first:?}");
+    }
 }
 
 #[test]

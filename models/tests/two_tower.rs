@@ -1,9 +1,11 @@
 //! Two towers where others cannot go: items and users that nobody has seen, and fits that were interrupted.
 
-use aisle_data::{Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, Labels, Orders, ReadReport};
+use aisle_data::{
+    Catalog, DataConfig, Dataset, EventLog, EventRole, EventType, IdMap, Interactions, Labels, NewItem, Orders, ReadReport,
+};
 use aisle_models::{
-    Bitmap, Bundle, Eligible, Fit, ForUser, Found, History, Hyperparameters, Loss, Personal, Recommend, Registry, Rung, Training,
-    TwoTower, TwoTowerModel, Watch,
+    Als, Bitmap, Bundle, Eligible, Fit, ForItem, ForUser, Found, History, Hyperparameters, ItemChanges, ItemNews, Loss, LowPass,
+    Personal, Recommend, Registry, Rung, Training, TwoTower, TwoTowerModel, Watch,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -198,6 +200,35 @@ fn a_version_of_many_items_looks_at_lists_of_them() {
     std::fs::rename(&from, from.with_file_name(&version)).unwrap();
     let refused = registry.verify("shop", &version).err().unwrap().to_string();
     assert!(refused.contains("lists of items") && refused.contains("as the manifest says"), "{refused}");
+}
+
+#[test]
+fn neighbours_that_a_version_stores_are_those_of_a_search() {
+    let shop = Shop::of(400, 600, 20);
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::new(folder.path());
+    let mut changes = ItemChanges::default();
+    let new = |at: u32| NewItem { category: shop.catalog.category.get(at).map(str::to_string), ..NewItem::default() };
+    changes.add(ItemNews { new: (0..30).map(|at| (format!("new{at:02}"), new(at))).collect(), ..ItemNews::default() });
+    let als = Als { factors: 8, ..Als::default() };
+    let low_pass = LowPass { factors: 8, ..LowPass::default() };
+    for personal in [Personal::Als(als), Personal::LowPass(low_pass), Personal::TwoTower(TwoTower { epochs: 2, ..tower() })] {
+        let name = personal.algorithm();
+        let mut bundle = Bundle::fit(&shop.data(), &DataConfig::default(), Hyperparameters::of(personal), &()).unwrap();
+        let version = registry.publish("shop", &mut bundle).unwrap();
+        let weights = std::fs::read(registry.version_folder("shop", &version).unwrap().join("weights.safetensors")).unwrap();
+        let header = String::from_utf8_lossy(&weights[..5000]);
+        assert!(header.contains(&format!("\"{}.near\"", name.replace('-', "_"))), "{name}: {header}");
+        for changes in [&ItemChanges::default(), &changes] {
+            let served = registry.verify_with("shop", &version, changes, &[]).unwrap();
+            served.shelve(changes);
+            for item in 0..600 {
+                // Of so many more than are stored none is looked up.
+                let near = |k: usize| served.similar(&ForItem { item, k, ..ForItem::default() }).items;
+                assert_eq!(near(20), near(70)[..20], "{name}, item {item}, {} new ones", changes.new.len());
+            }
+        }
+    }
 }
 
 #[test]

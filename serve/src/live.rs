@@ -610,7 +610,7 @@ impl Live {
         let same = |other: &&Arc<Version>| Arc::ptr_eq(&other.bundle.catalog, &bundle.catalog);
         let cards = match routes.by_version.values().find(same) {
             Some(other) => other.cards.clone(),
-            // They outlive this version. Apart, the pages that they leave half filled are those that the next version goes on with.
+            // Not apart: the next version would go on with the pages that they leave half filled, and they stay.
             None => Arc::new(Cards::of(&bundle)),
         };
         let arrivals = arrivals(&bundle, changes).map(|(id, item)| (id.clone(), item.clone())).collect();
