@@ -32,9 +32,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const TRANSPORT: Duration = Duration::from_micros(40);
 /// Of a thread's time, what refusing may take: this long for each refusal. Where more come, they wait, and with them the streams of their
 /// connections: beyond some point a client is better slowed down than refused, for each refusal costs a fifth of an answer.
-const REFUSAL: Duration = Duration::from_micros(100);
+const REFUSAL: Duration = Duration::from_micros(50);
 /// How many refusals may come at once all the same.
-const REFUSALS: u32 = 100;
+const REFUSALS: u32 = 400;
 /// How long the rest of a refused request may take.
 const REST: Duration = Duration::from_secs(1);
 /// The calls that take a place.
