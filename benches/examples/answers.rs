@@ -43,8 +43,11 @@ fn main() -> Result<()> {
         ("cross-sell-shopper", Box::new(|at| completed(at, user(at)))),
         ("upsell", Box::new(|at| bundle.upsell(&item(at)))),
         ("similar", Box::new(|at| bundle.similar(&ForItem { filter: filter(at), ..item(at) }))),
-        ("session", Box::new(|at| bundle.for_session(&ForSession { clicks: draw.cart(at), k: K, ..ForSession::default() }))),
-        ("buy-again", Box::new(|at| bundle.buy_again(&ForAgain { user: user(at), k: K, ..ForAgain::default() }))),
+        (
+            "session",
+            Box::new(|at| bundle.for_session(&ForSession { clicks: draw.cart(at), k: K, scene: scene(), ..ForSession::default() })),
+        ),
+        ("buy-again", Box::new(|at| bundle.buy_again(&ForAgain { user: user(at), k: K, scene: scene(), ..ForAgain::default() }))),
     ];
     for (name, ask) in calls.iter().filter(|call| arguments.get(1).is_none_or(|only| only == call.0)) {
         (0..questions / 10).for_each(|at| drop(ask(at)));

@@ -223,12 +223,17 @@ impl BlendModel {
         Standardised { scores: self.members.iter().map(score).collect(), items }
     }
 
-    /// Members that know likeness, by descending weight.
-    fn loudest(&self) -> Vec<&dyn Recommend> {
-        let mut members: Vec<&(f32, Box<dyn Recommend>)> =
-            self.members.iter().filter(|(_, member)| member.algorithm() != "popular").collect();
-        members.sort_by(|a, b| b.0.total_cmp(&a.0));
-        members.into_iter().map(|(_, member)| member.as_ref()).collect()
+    /// The places of members that know likeness, by descending weight.
+    fn loudest(&self) -> Vec<usize> {
+        let mut places: Vec<usize> =
+            (0..self.members.len()).filter(|&place| self.members[place].1.algorithm() != "popular").collect();
+        places.sort_by(|&a, &b| self.members[b].0.total_cmp(&self.members[a].0));
+        places
+    }
+
+    /// The member that is asked what is like an item.
+    fn likeness(&self) -> Option<&dyn Recommend> {
+        self.loudest().first().map(|&place| self.members[place].1.as_ref())
     }
 }
 
@@ -254,12 +259,10 @@ impl Recommend for BlendModel {
         histories.par_iter().zip(proposed).map(|(&history, items)| self.standardised(history, items).best(&weights, k)).collect()
     }
 
-    /// The member that is asked for neighbours.
-    fn remember(&mut self, items: &[u32]) {
-        let known = self.members.iter_mut().filter(|(_, member)| member.algorithm() != "popular");
-        // The first of those that are as loud.
-        if let Some((_, member)) = known.rev().max_by(|a, b| a.0.total_cmp(&b.0)) {
-            member.remember(items);
+    /// Of the member that is asked for them.
+    fn store_neighbours(&mut self, items: &[u32]) {
+        if let Some(&place) = self.loudest().first() {
+            self.members[place].1.store_neighbours(items);
         }
     }
 
@@ -270,27 +273,27 @@ impl Recommend for BlendModel {
     /// As the member of the largest weight.
     fn similar_items(&self, item: u32, k: usize, eligible: Eligible, found: &mut Found) {
         found.items.clear();
-        if let Some(member) = self.loudest().first() {
+        if let Some(member) = self.likeness() {
             member.similar_items(item, k, eligible, found);
         }
     }
 
     fn similarity(&self, a: u32, b: u32) -> f32 {
-        self.loudest().first().map_or(0.0, |member| member.similarity(a, b))
+        self.likeness().map_or(0.0, |member| member.similarity(a, b))
     }
 
     fn similarities(&self, a: u32, items: &[u32]) -> Vec<f32> {
-        self.loudest().first().map_or_else(|| vec![0.0; items.len()], |member| member.similarities(a, items))
+        self.likeness().map_or_else(|| vec![0.0; items.len()], |member| member.similarities(a, items))
     }
 
     /// As the loudest member that has a reason.
     fn explain(&self, history: History, items: &[u32]) -> Vec<Option<u32>> {
         let mut reasons = vec![None; items.len()];
-        for member in self.loudest() {
+        for place in self.loudest() {
             if reasons.iter().all(Option::is_some) {
                 break;
             }
-            let found = member.explain(history, items);
+            let found = self.members[place].1.explain(history, items);
             reasons.iter_mut().zip(found).for_each(|(reason, found)| *reason = reason.or(found));
         }
         reasons

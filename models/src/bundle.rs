@@ -164,15 +164,15 @@ impl Bundle {
         bundle.segments = bundle.manifest.hyperparameters.segments.fit(&training, bundle.personal(), watch)?;
         bundle.manifest.segments = bundle.segments.list().clone();
         bundle.partition(watch);
-        bundle.remember(watch);
+        bundle.store_neighbours(watch);
         Ok(bundle)
     }
 
     /// Finds the neighbours of the best sellers.
-    fn remember(&mut self, watch: &dyn Watch) {
+    fn store_neighbours(&mut self, watch: &dyn Watch) {
         let all = Bitmap::filled(self.items.len(), true);
         let sellers: Vec<u32> = self.popular.ranked(Eligible::new(&all)).collect();
-        self.personal.remember(&sellers);
+        self.personal.store_neighbours(&sellers);
         watch.step("neighbours", 1, 1);
     }
 

@@ -117,6 +117,15 @@ fn direction(vector: &[f32]) -> impl Iterator<Item = f32> {
     vector.iter().map(move |&value| if length > 0.0 { (f64::from(value) / length) as f32 } else { 0.0 })
 }
 
+/// Hands the direction of a vector to `search`; it lies in the memory of `found`.
+fn with_direction(vector: &[f32], found: &mut Found, search: impl FnOnce(&[f32], &mut Found)) {
+    let mut unit = std::mem::take(&mut found.scratch.unit);
+    unit.clear();
+    unit.extend(direction(vector));
+    search(&unit, found);
+    found.scratch.unit = unit;
+}
+
 /// Whether products with a vector of some length have bounds.
 fn is_bounded(length: f64) -> bool {
     length == 0.0 || USABLE.contains(&length)
@@ -382,22 +391,19 @@ impl Exact {
 
     /// The best of some items, whatever else there is.
     pub(crate) fn best_of(&self, items: &[u32], query: &[f32], k: usize, found: &mut Found) {
-        found.scratch.rows.clear();
-        found.scratch.rows.extend_from_slice(items);
-        let nothing = Bitmap::default();
-        self.best(Ask { by: By::Product, query, k, eligible: Eligible::new(&nothing) }, found);
+        self.among((By::Product, query), items.iter().copied(), k, found);
     }
 
     /// The same by the cosine, as [`Exact::search_cosine`].
     pub(crate) fn nearest_of(&self, query: &[f32], items: impl Iterator<Item = u32>, k: usize, found: &mut Found) {
+        with_direction(query, found, |unit, found| self.among((By::Cosine, unit), items, k, found));
+    }
+
+    fn among(&self, (by, query): (By, &[f32]), items: impl Iterator<Item = u32>, k: usize, found: &mut Found) {
         found.scratch.rows.clear();
         found.scratch.rows.extend(items);
-        let mut unit = std::mem::take(&mut found.scratch.unit);
-        unit.clear();
-        unit.extend(direction(query));
         let nothing = Bitmap::default();
-        self.best(Ask { by: By::Cosine, query: &unit, k, eligible: Eligible::new(&nothing) }, found);
-        found.scratch.unit = unit;
+        self.best(Ask { by, query, k, eligible: Eligible::new(&nothing) }, found);
     }
 
     /// Bytes beside the vectors.
@@ -413,11 +419,7 @@ impl Exact {
 
     /// As [`Index::search`], by the cosine. Zero vectors have cosine 0 with everything.
     pub fn search_cosine(&self, query: &[f32], k: usize, eligible: Eligible, found: &mut Found) {
-        let mut unit = std::mem::take(&mut found.scratch.unit);
-        unit.clear();
-        unit.extend(direction(query));
-        self.find(Ask { by: By::Cosine, query: &unit, k, eligible }, found);
-        found.scratch.unit = unit;
+        with_direction(query, found, |unit, found| self.find(Ask { by: By::Cosine, query: unit, k, eligible }, found));
     }
 
     /// As [`Exact::search_cosine`] for some of its items, on all threads; the same bits as one by one.

@@ -25,6 +25,11 @@ const HURRY: &str = "the deadline leaves no time for more than best sellers";
 /// Distinct shoppers below which a count is not told.
 const PRIVACY_FLOOR: u32 = 5;
 
+/// A count as it may be told.
+fn told(count: u32) -> u32 {
+    if count >= PRIVACY_FLOOR { count } else { 0 }
+}
+
 /// Where something is boosted, so many of the best are looked at.
 const BOOSTED: usize = 1000;
 /// Where bounds leave an answer short, so many of the best at most.
@@ -97,7 +102,6 @@ impl Bundle {
             let mut visits = Vec::new();
             let next =
                 found(|found| visits = self.session_model().next(&ask.clicks, wanted.k, gate.eligible(&gate.allowed), found));
-            let told = |visits: u32| if visits >= PRIVACY_FLOOR { visits } else { 0 };
             climb.take(&next, |rank, _| vec![Reason::InVisits { visits: told(visits[rank]) }]);
             if next.len() < wanted.k && !ask.clicks.is_empty() {
                 let mut distinct = ask.clicks.clone();
@@ -244,7 +248,6 @@ impl Bundle {
         });
         let Some(candidates) = candidates else { return none() };
         gate.keep(candidates.iter().copied());
-        let steps: BTreeMap<u32, u32> = self.upsell_model().steps(ask.item).collect();
         let past = ask.user.map(|user| self.habits().past(user, &[], ask.now)).filter(|past| past.orders > 0);
         let from = Anchor { item: ask.item, shopper: ask.user.zip(past.as_ref()) };
         let odds = self.step_odds(&from, &candidates, &price);
@@ -255,7 +258,7 @@ impl Bundle {
             let within = candidates.iter().zip(&odds).filter(|candidate| gate.allowed.contains(*candidate.0));
             within.for_each(|(&item, &odds)| top.offer(item, odds));
             let step = |Scored { item, score }| {
-                let shoppers = steps.get(&item).copied().filter(|&shoppers| shoppers >= PRIVACY_FLOOR).unwrap_or(0);
+                let shoppers = told(self.upsell_model().shoppers(ask.item, item));
                 let price_delta = price(item) - anchor;
                 let step = SteppedUp { item: ask.item, shoppers, price_delta, price_ratio: price(item) / anchor };
                 Ranked { item, score, source: Rung::Upsell, reasons: vec![Reason::SteppedUp(step)], substitute: 0.0 }

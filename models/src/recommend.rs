@@ -179,7 +179,7 @@ pub trait Recommend: Send + Sync {
     }
 
     /// Finds the neighbours of the first of some items, as many as some seconds allow; they become a part of the model.
-    fn remember(&mut self, _items: &[u32]) {}
+    fn store_neighbours(&mut self, _items: &[u32]) {}
 
     /// Makes what a first answer would otherwise wait for.
     fn warm(&self) {}

@@ -403,7 +403,7 @@ mod tests {
         let measured = model.vectors.partition(&queries).unwrap();
         assert!(measured.pays() && measured.probes < measured.lists / 4, "{measured:?}");
         // And so are the neighbours of some.
-        model.remember(&[7, 3, 4999]);
+        model.store_neighbours(&[7, 3, 4999]);
         let near = |model: &TwoTowerModel| Recommend::tensors(model).iter().any(|tensor| tensor.name() == TwoTowerModel::NEAR[1]);
         assert!(near(&model));
 

@@ -189,6 +189,11 @@ impl UpsellModel {
         self.steps.row(from).map(|step| (step.item, step.score as u32))
     }
 
+    /// The shoppers of one step; 0 of one that is not kept.
+    pub(crate) fn shoppers(&self, from: u32, to: u32) -> u32 {
+        self.steps.place(from, to).map_or(0, |at| self.steps.scores[at] as u32)
+    }
+
     pub(crate) fn with_weights(self, learned: Option<Vec<f32>>) -> Self {
         match learned {
             Some(weights) => Self { weights: weights.into(), ..self },

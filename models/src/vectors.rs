@@ -132,8 +132,8 @@ impl<T: ByVectors> Recommend for T {
         self.vectors_mut().partition(&queries)
     }
 
-    fn remember(&mut self, items: &[u32]) {
-        self.vectors_mut().remember(items);
+    fn store_neighbours(&mut self, items: &[u32]) {
+        self.vectors_mut().store_neighbours(items);
     }
 
     fn warm(&self) {
@@ -325,7 +325,7 @@ impl Vectors {
     }
 
     /// Finds the neighbours of the first of some items that were learned, as many as [`WORK`] allows, once and for all.
-    pub fn remember(&mut self, items: &[u32]) {
+    pub fn store_neighbours(&mut self, items: &[u32]) {
         let candidates = self.candidates();
         let points = |item: u32| candidates.contains(item) && self.index.inverse_length(item) > 0.0;
         let affordable = WORK / (self.len() * self.depth()).max(1);
@@ -409,7 +409,7 @@ mod tests {
         let vectors = Vectors::new(values.clone().into(), depth);
         let cold = || Vectors::new(values.clone().into(), depth).inferred(&[7, 20, 399]);
         let mut stored = cold();
-        stored.remember(&asked);
+        stored.store_neighbours(&asked);
         // A new item stands nearest to all others, and one has another vector: neither is a neighbour of any.
         let mut others = stored.values().to_vec();
         others[7 * depth..8 * depth].fill(3.0);

@@ -5,9 +5,9 @@
 /// cross-sell a twentieth.
 #[cfg(target_os = "linux")]
 pub fn small_pages() {
-    let (off, unused): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    let (disable, unused): (libc::c_ulong, libc::c_ulong) = (1, 0);
     // SAFETY: it changes a flag of the process, and reads no memory; the arguments have the type that it reads.
-    if unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, off, unused, unused, unused) } != 0 {
+    if unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, disable, unused, unused, unused) } != 0 {
         tracing::debug!(error = %std::io::Error::last_os_error(), "huge pages stay as the system has them");
     }
 }
