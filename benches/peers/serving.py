@@ -71,16 +71,17 @@ class Shop:
         self.below = {path: np.array(found) for path, found in self.below.items()}
 
     def recommend(self, request, context):
+        options = request.options
         allowed = self.available & self.trained
-        for path in request.filter.exclude_categories:
+        for path in options.filter.exclude_categories:
             allowed[self.below.get(path, [])] = False
-        if request.filter.HasField("max_price"):
-            most = request.filter.max_price
+        if options.filter.HasField("max_price"):
+            most = options.filter.max_price
             allowed &= self.prices <= most.units + most.nanos / 1e9
-        user = self.users[request.user_id]
+        user = self.users[options.user_id]
         bought = self.bought[user]
         found, scores = self.model.recommend(
-            user, bought, N=request.page_size, filter_already_liked_items=request.exclude_purchased, filter_items=np.flatnonzero(~allowed)
+            user, bought, N=options.page_size, filter_already_liked_items=request.exclude_purchased, filter_items=np.flatnonzero(~allowed)
         )
         answer = self.messages.RecommendResponse()
         for rank, (item, score) in enumerate(zip(found, scores), 1):

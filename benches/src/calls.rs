@@ -1,18 +1,21 @@
-//! The calls that are measured, and questions for them.
+//! The calls that are measured, and encoded requests for them.
 
-use aisle_benches::Draw;
-use aisle_models::Registry;
-use aisle_proto::{CrossSellRequest, Filter, Money, RecommendForUserRequest, SimilarItemsRequest, UpsellRequest};
+use aisle_benches::Workload;
+use aisle_models::{FittedModels, Registry};
+use aisle_proto::{
+    CrossSellRequest, Filter, Money, RecommendForUserRequest, RequestOptions, SimilarItemsRequest,
+    UpsellRequest,
+};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use prost::Message;
 use std::path::Path;
 use tonic::codegen::http::uri::PathAndQuery;
 
-/// A call.
+/// A call that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// A health check: what the same server takes for a call without work.
+    /// A health check: what the same server needs for a call without work.
     Empty,
     /// RecommendForUser.
     User,
@@ -25,17 +28,17 @@ pub enum Call {
 }
 
 impl Call {
-    /// Those that recommend.
-    pub const ASKED: [Call; 4] = [Call::User, Call::Cart, Call::Upsell, Call::Similar];
-    /// All, the empty one first.
-    pub const ALL: [Call; 5] = [Call::Empty, Call::User, Call::Cart, Call::Upsell, Call::Similar];
+    /// The calls that recommend something.
+    pub const RECOMMENDING: [Call; 4] = [Call::User, Call::Cart, Call::Upsell, Call::Similar];
 
-    /// Those of some names; all that are not empty for none.
-    pub fn chosen(names: &[String]) -> Vec<Call> {
-        Self::ASKED.into_iter().filter(|call| names.is_empty() || names.iter().any(|name| name == call.name())).collect()
+    /// The recommending calls of some names; all of them if no name is given.
+    pub fn named(names: &[String]) -> Vec<Call> {
+        let is_named =
+            |call: &Call| names.is_empty() || names.iter().any(|name| name == call.name());
+        Self::RECOMMENDING.into_iter().filter(is_named).collect()
     }
 
-    /// Its name.
+    /// The name of the call in the gRPC contract, or `empty`.
     pub fn name(self) -> &'static str {
         match self {
             Call::Empty => "empty",
@@ -46,7 +49,7 @@ impl Call {
         }
     }
 
-    /// Where it is called.
+    /// The HTTP path of the call.
     pub fn path(self) -> PathAndQuery {
         PathAndQuery::from_static(match self {
             Call::Empty => "/grpc.health.v1.Health/Check",
@@ -58,74 +61,134 @@ impl Call {
     }
 }
 
-/// How many different questions each call asks.
-const QUESTIONS: usize = 20_000;
-/// Items of an answer.
-pub const K: u32 = 20;
+/// Different requests that are made of each call.
+const REQUESTS: usize = 20_000;
+/// Items that each request asks for.
+pub const PAGE_SIZE: u32 = 20;
 
-/// Encoded questions of each call.
-pub struct Questions(Vec<Vec<Bytes>>);
+/// Encoded requests of each call.
+pub struct Requests {
+    user: Vec<Bytes>,
+    cart: Vec<Bytes>,
+    upsell: Vec<Bytes>,
+    similar: Vec<Bytes>,
+}
 
-impl Questions {
-    /// Draws shoppers of the newest version, and items as they were sold: what sells is looked at. Answers leave out what was bought, what is
-    /// dear, and one department.
+/// Makes requests of one set of models.
+struct RequestMaker<'a> {
+    models: &'a FittedModels,
+    workload: Workload<'a>,
+    omit_reasons: bool,
+}
+
+impl RequestMaker<'_> {
+    fn item_id(&self, item: u32) -> String {
+        self.models.items.id(item).to_string()
+    }
+
+    fn options(&self) -> RequestOptions {
+        let omit_reasons = self.omit_reasons;
+        RequestOptions {
+            page_size: PAGE_SIZE,
+            omit_reasons,
+            ..RequestOptions::default()
+        }
+    }
+
+    /// Options with a filter: no item of one department, and none that is expensive.
+    fn filtered(&self, at: usize) -> RequestOptions {
+        let max_price = self
+            .workload
+            .high_price()
+            .map(|high| Money::from_price(high.price, self.models.catalog.currency.get(high.item)));
+        let department = self.workload.department(at).map(str::to_string);
+        let exclude_categories = department.into_iter().collect();
+        let filter = Filter {
+            exclude_categories,
+            max_price,
+            ..Filter::default()
+        };
+        RequestOptions {
+            filter: Some(filter),
+            ..self.options()
+        }
+    }
+
+    fn user(&self, at: usize) -> RecommendForUserRequest {
+        let user_id = self.models.users.id(self.workload.user(at)).to_string();
+        RecommendForUserRequest {
+            options: Some(RequestOptions {
+                user_id,
+                ..self.filtered(at)
+            }),
+            exclude_purchased: true,
+            ..Default::default()
+        }
+    }
+
+    fn cart(&self, at: usize) -> CrossSellRequest {
+        let cart = self.workload.cart(at).into_iter();
+        CrossSellRequest {
+            options: Some(self.filtered(at)),
+            cart_item_ids: cart.map(|item| self.item_id(item)).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn upsell(&self, at: usize) -> UpsellRequest {
+        UpsellRequest {
+            options: Some(self.options()),
+            item_id: self.item_id(self.workload.item(at)),
+            ..Default::default()
+        }
+    }
+
+    fn similar(&self, at: usize) -> SimilarItemsRequest {
+        SimilarItemsRequest {
+            options: Some(self.filtered(at)),
+            item_id: self.item_id(self.workload.item(at)),
+            ..Default::default()
+        }
+    }
+}
+
+fn encoded<M: Message>(make: impl Fn(usize) -> M) -> Vec<Bytes> {
+    (0..REQUESTS)
+        .map(|at| Bytes::from(make(at).encode_to_vec()))
+        .collect()
+}
+
+impl Requests {
+    /// Draws shoppers and items of a model's newest version.
     pub fn draw(registry: &Path, model: &str, omit_reasons: bool) -> Result<Self> {
         let registry = Registry::new(registry);
         let versions = registry.version_names(model)?;
-        let newest = versions.last().with_context(|| format!("the model {model} has no version"))?;
-        let bundle = registry.load(model, newest)?;
-        let draw = Draw::new(&bundle);
-        let dear = draw.dear().map(|(price, item)| Money::from_price(price, bundle.catalog.currency.get(item)));
-        let filter = |at: usize| Filter {
-            exclude_categories: draw.department(at).map(str::to_string).into_iter().collect(),
-            max_price: dear.clone(),
-            ..Filter::default()
+        let newest = versions
+            .last()
+            .with_context(|| format!("model '{model}' has no version"))?;
+        let models = registry.load(model, newest)?.models;
+        let make = RequestMaker {
+            models: &models,
+            workload: Workload::new(&models),
+            omit_reasons,
         };
-        let id = |item: u32| bundle.items.id(item).to_string();
-        let item = |at: usize| id(draw.item(at));
-        let user = |at: usize| bundle.users.id(draw.user(at)).to_string();
-        let cart = |at: usize| draw.cart(at).into_iter().map(id).collect::<Vec<_>>();
-        let all = |encode: &dyn Fn(usize) -> Vec<u8>| (0..QUESTIONS).map(|at| Bytes::from(encode(at))).collect::<Vec<_>>();
-        Ok(Self(vec![
-            vec![Bytes::new()],
-            all(&|at| {
-                RecommendForUserRequest {
-                    user_id: user(at),
-                    page_size: K,
-                    filter: Some(filter(at)),
-                    exclude_purchased: true,
-                    omit_reasons,
-                    ..Default::default()
-                }
-                .encode_to_vec()
-            }),
-            all(&|at| {
-                CrossSellRequest {
-                    cart_item_ids: cart(at),
-                    page_size: K,
-                    filter: Some(filter(at)),
-                    omit_reasons,
-                    ..Default::default()
-                }
-                .encode_to_vec()
-            }),
-            all(&|at| UpsellRequest { item_id: item(at), page_size: K, omit_reasons, ..Default::default() }.encode_to_vec()),
-            all(&|at| {
-                SimilarItemsRequest {
-                    item_id: item(at),
-                    page_size: K,
-                    filter: Some(filter(at)),
-                    omit_reasons,
-                    ..Default::default()
-                }
-                .encode_to_vec()
-            }),
-        ]))
+        Ok(Self {
+            user: encoded(|at| make.user(at)),
+            cart: encoded(|at| make.cart(at)),
+            upsell: encoded(|at| make.upsell(at)),
+            similar: encoded(|at| make.similar(at)),
+        })
     }
 
-    /// One of the questions of a call.
+    /// One of the requests of a call.
     pub fn get(&self, call: Call, at: usize) -> Bytes {
-        let all = &self.0[Call::ALL.iter().position(|&other| other == call).unwrap_or_default()];
-        all[at % all.len()].clone()
+        let requests = match call {
+            Call::Empty => return Bytes::new(),
+            Call::User => &self.user,
+            Call::Cart => &self.cart,
+            Call::Upsell => &self.upsell,
+            Call::Similar => &self.similar,
+        };
+        requests[at % requests.len()].clone()
     }
 }

@@ -1,18 +1,18 @@
-//! What a config may say about the data: column names, event weights, and what to leave out.
+//! The part of the config about the data: column names, event weights, and what to leave out.
 
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The part of the config file that concerns reading. Every field has a default.
+/// The part of the config file that reading uses. Every field has a default.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// `[columns]`: which column of the files holds which field.
     pub columns: Columns,
-    /// `[events.TYPE]`: what an event of this type means.
+    /// `[events.TYPE]`: role, weight and half-life of an event type.
     pub events: BTreeMap<String, EventRule>,
-    /// `[clean]`: what to leave out.
+    /// `[clean]`: rows to leave out.
     pub clean: Clean,
 }
 
@@ -21,37 +21,39 @@ pub struct DataConfig {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Columns {
-    /// The shopper; null or absent = anonymous.
+    /// The shopper's id; null or absent = anonymous.
     pub user_id: Option<String>,
-    /// The product. Required.
+    /// The product's id. Required.
     pub item_id: Option<String>,
-    /// view, cart, purchase, return, …; absent = every row is a purchase.
+    /// The kind of event: view, cart, purchase, return, …; absent = every row is a purchase.
     pub event_type: Option<String>,
-    /// When: any timestamp or date type, or an integer with `timestamp_unit`.
+    /// The time of the event: any timestamp or date type, or an integer with `timestamp_unit`.
     pub timestamp: Option<String>,
-    /// `s`, `ms`, `us` or `ns`: how to read an integer timestamp.
+    /// The unit of integer timestamps, counted from 1970-01-01 UTC: `s`, `ms`, `us` or `ns`.
     pub timestamp_unit: Option<String>,
     /// The order or basket that the line belongs to.
     pub order_id: Option<String>,
-    /// The visit; stands in for an order where there is no `order_id`.
+    /// The visit that the event belongs to; it stands in for an order where there is no `order_id`.
     pub session_id: Option<String>,
-    /// The place of an event within its session, where times do not tell: a whole number.
+    /// The place of the event within its session, a whole number; it orders events whose times are
+    /// equal or missing.
     pub position: Option<String>,
     /// Units bought.
     pub quantity: Option<String>,
     /// Price paid per unit.
     pub price: Option<String>,
-    /// What it was done on: mobile, desktop, ….
+    /// The kind of device: mobile, desktop, ….
     pub device: Option<String>,
-    /// Where: a country, a city, a store, or a path `UK > London` from coarse to fine.
+    /// The place: a country, a city, a store, or a path `UK > London` from coarse to fine.
     pub location: Option<String>,
-    /// What brought the shopper here: search, newsletter, ….
+    /// What led the shopper to the shop: search, newsletter, ….
     pub traffic_source: Option<String>,
-    /// Further columns that say under what circumstances an event happened, for example `["store_id"]`, each under its own name.
+    /// Further columns that describe the context of an event, for example `["store_id"]`, each
+    /// under its own name.
     pub context: Vec<String>,
-    /// `[columns.items]`.
+    /// `[columns.items]`: column names of the items file.
     pub items: ItemColumns,
-    /// `[columns.users]`.
+    /// `[columns.users]`: column names of the users file.
     pub users: UserColumns,
 }
 
@@ -59,21 +61,21 @@ pub struct Columns {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ItemColumns {
-    /// The product. Required.
+    /// The product's id. Required.
     pub item_id: Option<String>,
-    /// What a shopper would call it: one column, or several joined with ", ".
+    /// The product's name: one column, or several joined with ", ".
     pub title: Option<OneOrMore>,
     /// A path `A > B > C`, a list, or several columns from coarse to fine.
     pub category: Option<OneOrMore>,
-    /// The current price per unit.
+    /// The current price per unit, in the item's currency.
     pub price: Option<String>,
-    /// ISO 4217 code; absent = [`ItemColumns::default_currency`].
+    /// ISO 4217 code of the price; absent = [`ItemColumns::default_currency`].
     pub currency: Option<String>,
-    /// The currency of items that name none, for example `GBP`.
+    /// The currency of items whose row names none, for example `GBP`.
     pub default_currency: Option<String>,
-    /// The maker.
+    /// Brand or maker.
     pub brand: Option<String>,
-    /// Whether it can be bought now; absent = yes.
+    /// Whether the item can be bought now; absent = yes.
     pub available: Option<String>,
 }
 
@@ -81,7 +83,7 @@ pub struct ItemColumns {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct UserColumns {
-    /// The shopper. Required.
+    /// The shopper's id. Required.
     pub user_id: Option<String>,
 }
 
@@ -96,7 +98,7 @@ pub enum OneOrMore {
 }
 
 impl OneOrMore {
-    /// The names.
+    /// The column names, in order.
     pub fn names(&self) -> Vec<String> {
         match self {
             OneOrMore::One(name) => vec![name.clone()],
@@ -105,36 +107,44 @@ impl OneOrMore {
     }
 }
 
-/// What an event type does in the life of an order.
+/// What an event of a type does to an order.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventRole {
-    /// Looked at.
+    /// The shopper looked at the item.
     View,
-    /// Put into the cart.
+    /// The shopper put the item into the cart.
     Cart,
-    /// Bought.
+    /// The shopper bought the item.
     Purchase,
-    /// Brought back.
+    /// The shopper returned the item, or cancelled its purchase.
     Return,
-    /// Anything else.
+    /// The event is none of these.
     Other,
 }
 
 impl EventRole {
     /// The role that an event type's name suggests, whatever its case and separators.
-    pub fn of(event_type: &str) -> Self {
-        let plain: String = event_type.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
-        match plain.as_str() {
-            "view" | "click" | "detail" | "viewitem" | "pageview" | "productview" | "impression" => EventRole::View,
+    pub fn from_name(event_type: &str) -> Self {
+        let letters: String = event_type
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .collect::<String>()
+            .to_lowercase();
+        match letters.as_str() {
+            "view" | "click" | "detail" | "viewitem" | "pageview" | "productview"
+            | "impression" => EventRole::View,
             "cart" | "addtocart" | "cartadd" | "basket" | "add" => EventRole::Cart,
-            "purchase" | "buy" | "order" | "transaction" | "sale" | "checkout" => EventRole::Purchase,
+            "purchase" | "buy" | "order" | "transaction" | "sale" | "checkout" => {
+                EventRole::Purchase
+            }
             "return" | "refund" | "cancel" | "cancellation" => EventRole::Return,
             _ => EventRole::Other,
         }
     }
 
-    /// Confidence of one event where the config says nothing: a purchase is the unit, a look is worth a tenth.
+    /// Confidence added by one event of a type to which the config gives no weight: a purchase is
+    /// the unit, a view is worth a tenth of it, and a return cancels a purchase.
     pub fn default_weight(self) -> f32 {
         match self {
             EventRole::View => 0.1,
@@ -145,36 +155,39 @@ impl EventRole {
     }
 }
 
-/// `[events.TYPE]`: the meaning of one event type.
+/// `[events.TYPE]`: role, weight and half-life of one event type.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventRule {
-    /// Confidence added by one event; negative takes away, 0 ignores the type.
+    /// Confidence added by one event; a negative weight takes away, 0 sets the rows aside. Absent =
+    /// [`EventRole::default_weight`] of the type's role.
     pub weight: Option<f32>,
-    /// After so many days an event counts half. Absent = it never fades.
+    /// Days after which an event counts half, above 0. Absent = its weight does not decay.
     pub half_life_days: Option<f32>,
-    /// What it means to an order, when the name does not say: view, cart, purchase, return, other.
+    /// The role, if [`EventRole::from_name`] does not see it in the type's name: view, cart,
+    /// purchase, return or other.
     #[serde(rename = "as")]
     pub role: Option<EventRole>,
 }
 
-/// `[clean]`: rows to leave out on purpose, and the limit for faulty ones.
+/// `[clean]`: rows to leave out on purpose, and how many faulty rows are tolerated.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clean {
-    /// Leave out events of items that the items file does not hold.
+    /// Leave out events of items that the items file lacks.
     pub drop_unknown_items: bool,
     /// Leave out items (and their events) by a column of the items file.
     pub drop_items: Vec<DropRule>,
     /// Leave out events by a column of the events file.
     pub drop_events: Vec<DropRule>,
-    /// Keep users of the users file who have no event: a model that knows shoppers by their attributes can answer them.
+    /// Keep users of the users file who have no event, because a model with user features can
+    /// recommend to them.
     pub keep_new_users: bool,
-    /// Leave out events with a quantity below this; returns keep theirs.
+    /// Leave out events whose quantity is below this many units; returns are kept.
     pub min_quantity: f64,
-    /// Learn only from items that at least so many distinct shoppers touched (in the training part).
+    /// Leave out events of items with fewer distinct shoppers than this in the training part.
     pub min_users_per_item: u32,
-    /// Largest share of faulty rows, 0 to 1, with which reading goes on.
+    /// Largest share of faulty rows that is tolerated, 0 to 1; reading fails above it.
     pub max_set_aside: f64,
 }
 
@@ -198,21 +211,23 @@ impl Default for Clean {
 pub struct DropRule {
     /// The column's name in the file.
     pub column: String,
-    /// Texts to match.
+    /// The values to drop; a final `*` stands for any ending.
     pub values: Vec<String>,
 }
 
 impl DropRule {
-    /// Whether a value is to be dropped.
-    pub fn matches(&self, found: &str) -> bool {
-        self.values.iter().any(|value| match value.strip_suffix('*') {
-            Some(start) => found.starts_with(start),
-            None => found == value,
-        })
+    /// Whether a row with this text in the rule's column is to be dropped.
+    pub fn matches(&self, text: &str) -> bool {
+        self.values
+            .iter()
+            .any(|value| match value.strip_suffix('*') {
+                Some(prefix) => text.starts_with(prefix),
+                None => text == value,
+            })
     }
 }
 
-/// Milliseconds in one unit of an integer timestamp, as a fraction.
+/// The unit of an integer timestamp.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum EpochUnit {
     Seconds,
@@ -221,43 +236,72 @@ pub(crate) enum EpochUnit {
     Nanos,
 }
 
+impl EpochUnit {
+    /// Milliseconds in one unit.
+    pub(crate) fn millis(self) -> f64 {
+        match self {
+            EpochUnit::Seconds => 1e3,
+            EpochUnit::Millis => 1.0,
+            EpochUnit::Micros => 1e-3,
+            EpochUnit::Nanos => 1e-6,
+        }
+    }
+}
+
 impl DataConfig {
-    /// What an event type means to an order, and the confidence of one event: as its rule says, else as its name suggests.
-    pub fn meaning(&self, event_type: &str) -> (EventRole, f32) {
+    /// Role of an event type and confidence added by one event: as its rule in the config says,
+    /// else as its name suggests.
+    pub fn event_role_and_weight(&self, event_type: &str) -> (EventRole, f32) {
         let rule = self.events.get(event_type);
-        let role = rule.and_then(|rule| rule.role).unwrap_or_else(|| EventRole::of(event_type));
-        (role, rule.and_then(|rule| rule.weight).unwrap_or_else(|| role.default_weight()))
+        let role = rule
+            .and_then(|rule| rule.role)
+            .unwrap_or_else(|| EventRole::from_name(event_type));
+        let weight = rule
+            .and_then(|rule| rule.weight)
+            .unwrap_or_else(|| role.default_weight());
+        (role, weight)
     }
 
-    /// Checks every range once; what passes here is not checked again.
+    /// Checks that every setting lies in its range; the code that reads relies on it.
     ///
     /// # Errors
     /// [`DataError::Setting`] names the first setting outside its range.
     pub fn validate(&self) -> Result<()> {
-        let wrong = |name: &str, found: String, expected: &str| {
-            Err(DataError::Setting { name: name.into(), found, expected: expected.into() })
-        };
-        if !(0.0..=1.0).contains(&self.clean.max_set_aside) {
-            return wrong("clean.max_set_aside", self.clean.max_set_aside.to_string(), "a share from 0 to 1");
+        let clean = &self.clean;
+        if !(0.0..=1.0).contains(&clean.max_set_aside) {
+            let expected = "a share from 0 to 1";
+            return Err(out_of_range(
+                "clean.max_set_aside",
+                clean.max_set_aside,
+                expected,
+            ));
         }
-        if !self.clean.min_quantity.is_finite() {
-            return wrong("clean.min_quantity", self.clean.min_quantity.to_string(), "a finite number");
+        if !clean.min_quantity.is_finite() {
+            let expected = "a finite number";
+            return Err(out_of_range(
+                "clean.min_quantity",
+                clean.min_quantity,
+                expected,
+            ));
         }
-        for (kind, rule) in &self.events {
+        for (event_type, rule) in &self.events {
             if let Some(weight) = rule.weight
                 && !weight.is_finite()
             {
-                return wrong(&format!("events.{kind}.weight"), weight.to_string(), "a finite number");
+                let name = format!("events.{event_type}.weight");
+                return Err(out_of_range(&name, weight, "a finite number"));
             }
             if let Some(days) = rule.half_life_days
                 && !(days.is_finite() && days > 0.0)
             {
-                return wrong(&format!("events.{kind}.half_life_days"), days.to_string(), "a number of days above 0");
+                let name = format!("events.{event_type}.half_life_days");
+                return Err(out_of_range(&name, days, "a number of days above 0"));
             }
         }
         self.epoch_unit().map(|_| ())
     }
 
+    /// The unit of integer timestamps; `None` if the config names none.
     pub(crate) fn epoch_unit(&self) -> Result<Option<EpochUnit>> {
         Ok(Some(match self.columns.timestamp_unit.as_deref() {
             None => return Ok(None),
@@ -266,13 +310,19 @@ impl DataConfig {
             Some("us") => EpochUnit::Micros,
             Some("ns") => EpochUnit::Nanos,
             Some(other) => {
-                return Err(DataError::Setting {
-                    name: "columns.timestamp_unit".into(),
-                    found: format!("\"{other}\""),
-                    expected: "\"s\", \"ms\", \"us\" or \"ns\"".into(),
-                });
+                let expected = "\"s\", \"ms\", \"us\" or \"ns\"";
+                let found = format!("\"{other}\"");
+                return Err(out_of_range("columns.timestamp_unit", found, expected));
             }
         }))
+    }
+}
+
+fn out_of_range(name: &str, found: impl ToString, expected: &str) -> DataError {
+    DataError::Setting {
+        name: name.into(),
+        found: found.to_string(),
+        expected: expected.into(),
     }
 }
 
@@ -281,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_many_shops_mean_the_same() {
+    fn event_names_of_many_shops_have_the_same_role() {
         for (name, role) in [
             ("addtocart", EventRole::Cart),
             ("ADD_TO_CART", EventRole::Cart),
@@ -289,7 +339,7 @@ mod tests {
             ("Refund", EventRole::Return),
             ("review", EventRole::Other),
         ] {
-            assert_eq!(EventRole::of(name), role, "{name}");
+            assert_eq!(EventRole::from_name(name), role, "{name}");
         }
     }
 
@@ -297,9 +347,18 @@ mod tests {
     fn a_value_outside_its_range_is_named() {
         let mut config = DataConfig::default();
         config.clean.max_set_aside = 50.0;
-        assert!(config.validate().unwrap_err().to_string().contains("clean.max_set_aside = 50"));
+        assert!(
+            config
+                .validate()
+                .unwrap_err()
+                .to_string()
+                .contains("clean.max_set_aside = 50")
+        );
         let config = DataConfig {
-            columns: Columns { timestamp_unit: Some("minutes".into()), ..Columns::default() },
+            columns: Columns {
+                timestamp_unit: Some("minutes".into()),
+                ..Columns::default()
+            },
             ..DataConfig::default()
         };
         assert!(config.validate().is_err());
@@ -307,7 +366,10 @@ mod tests {
 
     #[test]
     fn a_star_matches_every_ending() {
-        let rule = DropRule { column: "category".into(), values: vec!["Service > *".into(), "FUEL".into()] };
+        let rule = DropRule {
+            column: "category".into(),
+            values: vec!["Service > *".into(), "FUEL".into()],
+        };
         assert!(rule.matches("Service > Postage") && rule.matches("FUEL"));
         assert!(!rule.matches("Services") && !rule.matches("FUEL TANK"));
     }

@@ -1,54 +1,34 @@
-//! External ids (strings) to dense `u32` rows and back: the only place where the two meet.
+//! Translation between external ids (strings) and dense `u32` rows.
 //!
-//! Ids lie in one arena, found through a hash table of rows: about 20 bytes an id beside its text.
-//! A finished map is sorted by id, so rows depend on the set of ids and not on the order of files.
+//! The texts of all ids lie in one string and are found through a hash table of rows: an id takes
+//! about 20 bytes beside its text. [`IdMap::sorted`] makes rows depend on the set of ids alone, not
+//! on the order in which files and rows were read.
 
-use crate::column::Texts;
-use crate::source::Source;
-use crate::{DataError, Result};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
+
+/// The value that stands for "none" wherever a `u32` row or label is stored.
+pub const NONE: u32 = u32::MAX;
 
 /// A bijection between external ids and rows `0..len`.
 #[derive(Clone, Default)]
 pub struct IdMap {
+    /// The ids one after another, in row order.
     text: String,
+    /// For each row the byte of `text` where its id ends.
     ends: Vec<usize>,
+    /// Rows by the hash of their id.
     table: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    /// The row asked for last: events of a shopper and of an order stand together in most logs.
-    last: u32,
+    /// The row that `intern` returned last. It is tried first, because in most logs the events of a
+    /// shopper and of an order stand together.
+    last_row: u32,
 }
 
 impl IdMap {
     /// An empty map.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Reads the ids of a table's column, in row order.
-    ///
-    /// # Errors
-    /// As [`crate::Dataset::read`]; a null or repeated id is [`DataError::Unreadable`].
-    pub fn read(path: &str, column: &str) -> Result<IdMap> {
-        let table = Source::find(path)?.open()?;
-        let mut map = IdMap::new();
-        let mut buffer = String::new();
-        for file in table.files() {
-            file.scan(&[column], |batch, first_row| {
-                let texts = Texts::of(file, batch, column)?;
-                for row in 0..batch.num_rows() {
-                    let before = map.len();
-                    let new = texts.at(row, &mut buffer).map(|id| map.intern(id)).is_some_and(|at| at as usize == before);
-                    if !new {
-                        let detail = format!("row {}: a null or repeated {column}", first_row + row as u64);
-                        return Err(DataError::Unreadable { path: path.into(), detail });
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        Ok(map)
     }
 
     /// The number of ids.
@@ -61,10 +41,12 @@ impl IdMap {
         self.ends.is_empty()
     }
 
-    /// The id of a row. Rows come from this map; one that does not gives the empty string.
+    /// The id of a row; the empty string for a row that is not of this map.
     pub fn id(&self, row: u32) -> &str {
         let row = row as usize;
-        let Some(&end) = self.ends.get(row) else { return "" };
+        let Some(&end) = self.ends.get(row) else {
+            return "";
+        };
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         &self.text[start..end]
     }
@@ -77,11 +59,11 @@ impl IdMap {
 
     /// The row of an id, which is added if it is new. O(1) amortised.
     pub fn intern(&mut self, id: &str) -> u32 {
-        if (self.last as usize) < self.ends.len() && self.id(self.last) == id {
-            return self.last;
+        if (self.last_row as usize) < self.ends.len() && self.id(self.last_row) == id {
+            return self.last_row;
         }
-        self.last = self.find_or_add(id);
-        self.last
+        self.last_row = self.find_or_add(id);
+        self.last_row
     }
 
     fn find_or_add(&mut self, id: &str) -> u32 {
@@ -92,7 +74,13 @@ impl IdMap {
         let row = self.ends.len() as u32;
         self.text.push_str(id);
         self.ends.push(self.text.len());
-        let Self { text, ends, table, hasher, .. } = self;
+        let Self {
+            text,
+            ends,
+            table,
+            hasher,
+            ..
+        } = self;
         let id_of = |row: u32| {
             let row = row as usize;
             &text[if row == 0 { 0 } else { ends[row - 1] }..ends[row]]
@@ -106,26 +94,28 @@ impl IdMap {
         (0..self.len() as u32).map(|row| self.id(row))
     }
 
-    /// For each row its place among the ids by length and then bytes: as numbers, where ids are whole numbers without leading zeros, so that
-    /// orders numbered as they came stay in the order of time. O(n log n).
-    pub fn numbered(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.len() as u32).collect();
-        order.sort_unstable_by_key(|&row| (self.id(row).len(), self.id(row)));
-        let mut place = vec![0u32; self.len()];
-        order.iter().zip(0..).for_each(|(&row, at)| place[row as usize] = at);
-        place
+    /// For each row the rank of its id when ids are ordered by length and then by bytes, which
+    /// orders whole numbers without leading zeros by value. O(n log n).
+    pub fn ranks_by_length(&self) -> Vec<u32> {
+        let mut rows: Vec<u32> = (0..self.len() as u32).collect();
+        rows.sort_unstable_by_key(|&row| (self.id(row).len(), self.id(row)));
+        let mut ranks = vec![0u32; self.len()];
+        for (rank, &row) in (0..).zip(&rows) {
+            ranks[row as usize] = rank;
+        }
+        ranks
     }
 
     /// The same ids in ascending byte order, and for each old row its new one. O(n log n).
     pub fn sorted(&self) -> (IdMap, Vec<u32>) {
-        let mut order: Vec<u32> = (0..self.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| self.id(a).cmp(self.id(b)));
+        let mut old_rows: Vec<u32> = (0..self.len() as u32).collect();
+        old_rows.sort_unstable_by(|&a, &b| self.id(a).cmp(self.id(b)));
         let mut sorted = IdMap::new();
-        let mut new_row = vec![0u32; self.len()];
-        for old in order {
-            new_row[old as usize] = sorted.intern(self.id(old));
+        let mut new_rows = vec![0u32; self.len()];
+        for old_row in old_rows {
+            new_rows[old_row as usize] = sorted.intern(self.id(old_row));
         }
-        (sorted, new_row)
+        (sorted, new_rows)
     }
 }
 
@@ -160,16 +150,16 @@ mod tests {
             }
             let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
             prop_assert_eq!(map.len(), distinct.len());
-            let (sorted, new_row) = map.sorted();
+            let (sorted, new_rows) = map.sorted();
             prop_assert!(sorted.iter().zip(&distinct).all(|(a, b)| a == b.as_str()));
             for row in 0..map.len() as u32 {
-                prop_assert_eq!(sorted.id(new_row[row as usize]), map.id(row));
+                prop_assert_eq!(sorted.id(new_rows[row as usize]), map.id(row));
             }
         }
     }
 
     #[test]
-    fn an_id_never_seen_has_no_row() {
+    fn an_unknown_id_has_no_row() {
         let map: IdMap = ["a", "b"].into_iter().collect();
         assert_eq!(map.get("c"), None);
         assert_eq!(map.id(7), "");

@@ -1,15 +1,16 @@
-//! A test of sessions as the field's benchmarks give it: what was clicked so far, and what was clicked next.
+//! Reads test sessions in the form of the field's session benchmarks: the clicks so far, and the
+//! click that came next.
 
-use crate::column::{Texts, lists};
+use crate::column::{StringColumn, id_lists};
+use crate::error::{DataError, Result};
 use crate::source::Source;
-use crate::{DataError, Result};
 
 /// Column of the clicks so far: a list of item ids.
 pub const PREFIX: &str = "prefix";
-/// Column of the next click.
+/// Column of the next click: an item id.
 pub const TARGET: &str = "target_item_id";
 
-/// One question.
+/// The beginning of a session and the click that came next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
     /// Item ids clicked, oldest first.
@@ -18,10 +19,11 @@ pub struct Prefix {
     pub target: String,
 }
 
-/// The questions of a file with the columns [`PREFIX`] and [`TARGET`]; `None` if it has not both.
+/// The rows of a file with the columns [`PREFIX`] and [`TARGET`]; `None` if one of them is missing.
 ///
 /// # Errors
-/// As [`crate::Dataset::read`].
+/// Those of opening the file and its columns, and [`DataError::Unreadable`] for a row without a
+/// target.
 pub fn read_prefixes(path: &str) -> Result<Option<Vec<Prefix>>> {
     let table = Source::find(path)?.open()?;
     if !(table.has(PREFIX)? && table.has(TARGET)?) {
@@ -30,15 +32,19 @@ pub fn read_prefixes(path: &str) -> Result<Option<Vec<Prefix>>> {
     let mut prefixes = Vec::new();
     for file in table.files() {
         file.scan(&[PREFIX, TARGET], |batch, first_row| {
-            let clicks = lists(file, batch, PREFIX)?;
-            let target = Texts::of(file, batch, TARGET)?;
+            let clicks_of_rows = id_lists(file, batch, PREFIX)?;
+            let targets = StringColumn::open(file, batch, TARGET)?;
             let mut buffer = String::new();
-            for (row, clicks) in clicks.into_iter().enumerate() {
-                let Some(target) = target.at(row, &mut buffer) else {
-                    let detail = format!("row {} has no {TARGET}", first_row + row as u64 + 1);
-                    return Err(DataError::Unreadable { path: file.path().to_path_buf(), detail });
+            for (row, clicks) in clicks_of_rows.into_iter().enumerate() {
+                let Some(target) = targets.text(row, &mut buffer) else {
+                    let row_number = first_row + row as u64 + 1;
+                    return Err(DataError::Unreadable {
+                        path: file.path().to_path_buf(),
+                        detail: format!("row {row_number} has no {TARGET}"),
+                    });
                 };
-                prefixes.push(Prefix { clicks, target: target.to_string() });
+                let target = target.to_string();
+                prefixes.push(Prefix { clicks, target });
             }
             Ok(())
         })?;

@@ -1,51 +1,63 @@
-//! What is known of pairs of items from elsewhere: which complement each other, and which can stand in for each other.
+//! Reads known relations between items: which complement each other, and which can replace each
+//! other.
 
-use crate::column::Texts;
+use crate::column::StringColumn;
+use crate::error::{DataError, Result};
 use crate::source::Source;
-use crate::{DataError, Result};
 
-/// How two items relate.
+/// How the second item of a pair relates to the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Relation {
-    /// One goes with the other.
+    /// The second item is bought together with the first.
     Complement,
-    /// One is taken instead of the other.
+    /// The second item is bought instead of the first.
     Substitute,
 }
 
-/// A pair of item ids and how the second relates to the first.
+/// Two item ids, and how the second relates to the first.
 pub type Related = (String, String, Relation);
 
-/// The pairs of a file with the columns `item_id`, `related_item_id` and `relation` (`complement` or `substitute`); rows without an id are
-/// left out.
+/// The columns of a relations file: two item ids and their relation.
+const COLUMNS: [&str; 3] = ["item_id", "related_item_id", "relation"];
+
+/// The pairs of a file with the columns `item_id`, `related_item_id` and `relation` (`complement`
+/// or `substitute`). Rows without an id are left out.
 ///
 /// # Errors
-/// As [`crate::Dataset::read`]; another relation is named.
+/// Those of opening the file and its columns, and [`DataError::Unreadable`] for a row with another
+/// relation.
 pub fn read_relations(path: &str) -> Result<Vec<Related>> {
-    const COLUMNS: [&str; 3] = ["item_id", "related_item_id", "relation"];
     let table = Source::find(path)?.open()?;
     let mut pairs = Vec::new();
     for file in table.files() {
         file.scan(&COLUMNS, |batch, first_row| {
-            let [from, to, relation] = COLUMNS.map(|column| Texts::of(file, batch, column));
-            let (from, to, relation) = (from?, to?, relation?);
+            let [ids, related_ids, relations] =
+                COLUMNS.map(|column| StringColumn::open(file, batch, column));
+            let (ids, related_ids, relations) = (ids?, related_ids?, relations?);
             let mut buffers = [String::new(), String::new(), String::new()];
-            let [a, b, c] = &mut buffers;
+            let [id_buffer, related_buffer, relation_buffer] = &mut buffers;
             for row in 0..batch.num_rows() {
-                let (Some(from), Some(to)) = (from.at(row, a), to.at(row, b)) else { continue };
-                let relation = match relation.at(row, c) {
+                let id = ids.text(row, id_buffer);
+                let related_id = related_ids.text(row, related_buffer);
+                let (Some(id), Some(related_id)) = (id, related_id) else {
+                    continue;
+                };
+                let relation = match relations.text(row, relation_buffer) {
                     Some("complement") => Relation::Complement,
                     Some("substitute") => Relation::Substitute,
                     other => {
+                        let row_number = first_row + row as u64 + 1;
                         let found = other.unwrap_or("nothing");
-                        let detail = format!(
-                            "row {} relates two items by '{found}': expected 'complement' or 'substitute'",
-                            first_row + row as u64 + 1
-                        );
-                        return Err(DataError::Unreadable { path: file.path().to_path_buf(), detail });
+                        return Err(DataError::Unreadable {
+                            path: file.path().to_path_buf(),
+                            detail: format!(
+                                "row {row_number} relates two items by '{found}': \
+                                 expected 'complement' or 'substitute'"
+                            ),
+                        });
                     }
                 };
-                pairs.push((from.to_string(), to.to_string(), relation));
+                pairs.push((id.to_string(), related_id.to_string(), relation));
             }
             Ok(())
         })?;

@@ -1,67 +1,78 @@
-//! Sessions: what was touched in one visit, in the order of touching.
+//! Sessions: the items of one visit in the order in which the shopper touched them.
 
-use crate::catalog::NONE;
 use crate::config::EventRole;
-use crate::log::EventLog;
+use crate::event_log::EventLog;
+use crate::id_map::NONE;
 
-/// A pause of so long ends a visit where the log names no sessions.
-const PAUSE_MS: i64 = 30 * 60 * 1000;
+/// In a log without session ids, a pause of more than half an hour ends a session.
+const LONGEST_PAUSE_MILLIS: i64 = 30 * 60 * 1000;
 
-/// Visits from the oldest to the latest.
+/// Sessions in ascending order of their end.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
-    /// `len + 1` positions into `items`.
+    /// `len + 1` positions in `items`: the items of a session lie between two of them.
     pub offsets: Vec<usize>,
-    /// Item rows in the order of touching.
+    /// Item rows in the order of the events; an item occurs once for each of its events.
     pub items: Vec<u32>,
-    /// Milliseconds since 1970 of each session's last event; in a log without times the session's number.
+    /// Time of each session's last event in milliseconds since 1970-01-01 UTC; in a log without
+    /// times the session's number.
     pub ended: Vec<i64>,
 }
 
+/// One event of a session. The order of fields is the order of sorting.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SessionEvent {
+    /// Number of the session, or row of the user in a log without session ids.
+    group: u32,
+    time: i64,
+    position: u32,
+    event: u32,
+}
+
 impl Sessions {
-    /// Groups all events but returns by session (or order) id; in a log without such ids by user and pauses of half an hour. Within a session
-    /// time decides, then the position. Empty where the log has neither ids nor times.
+    /// Groups all events but returns by session (or order) id; in a log without such ids by user
+    /// and pauses of more than half an hour. Within a session events are ordered by time, then by
+    /// position. There are no sessions in a log without ids and times. O(n log n).
     pub fn of(log: &EventLog) -> Self {
-        let named = log.order.iter().any(|&order| order != NONE);
-        if !named && log.time.is_empty() {
-            return Self { offsets: vec![0], ..Self::default() };
+        let mut sessions = Self {
+            offsets: vec![0],
+            ..Self::default()
+        };
+        let has_ids = log.order.iter().any(|&order| order != NONE);
+        if !has_ids && log.time.is_empty() {
+            return sessions;
         }
-        let position = |event: usize| log.position.get(event).copied().unwrap_or(0);
-        // (session or user, time, position, event).
-        type Touch = (u32, i64, u32, u32);
-        let mut events: Vec<Touch> = (0..log.len())
-            .filter(|&event| log.type_of(event).role != EventRole::Return)
-            .map(|event| {
-                let group = if named { log.order_of(event) } else { log.user_of(event) };
-                (group, log.time_of(event), position(event), event as u32)
-            })
-            .filter(|&(group, ..)| group != NONE)
+        let events = session_events(log, has_ids);
+        let is_same_session = |a: &SessionEvent, b: &SessionEvent| {
+            a.group == b.group && (has_ids || b.time - a.time <= LONGEST_PAUSE_MILLIS)
+        };
+        let end = |session: &[SessionEvent]| {
+            let last = session[session.len() - 1];
+            match log.time.is_empty() {
+                true => i64::from(last.group),
+                false => last.time,
+            }
+        };
+        let mut by_end: Vec<(i64, &[SessionEvent])> = events
+            .chunk_by(is_same_session)
+            .map(|session| (end(session), session))
             .collect();
-        events.sort_unstable();
-        let together = |a: &Touch, b: &Touch| a.0 == b.0 && (named || b.1 - a.1 <= PAUSE_MS);
-        let mut visits: Vec<(i64, &[Touch])> = events
-            .chunk_by(together)
-            .map(|visit| {
-                let last = visit[visit.len() - 1];
-                (if log.time.is_empty() { i64::from(last.0) } else { last.1 }, visit)
-            })
-            .collect();
-        visits.sort_by_key(|&(ended, visit)| (ended, visit[0].0));
-        let mut sessions = Self { offsets: vec![0], ..Self::default() };
-        for (ended, visit) in visits {
-            sessions.items.extend(visit.iter().map(|&(.., event)| log.item[event as usize]));
+        by_end.sort_by_key(|&(ended, session)| (ended, session[0].group));
+        for (ended, session) in by_end {
+            let items = session.iter().map(|event| log.item[event.event as usize]);
+            sessions.items.extend(items);
             sessions.offsets.push(sessions.items.len());
             sessions.ended.push(ended);
         }
         sessions
     }
 
-    /// How many.
+    /// The number of sessions.
     pub fn len(&self) -> usize {
         self.ended.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no sessions.
     pub fn is_empty(&self) -> bool {
         self.ended.is_empty()
     }
@@ -72,29 +83,78 @@ impl Sessions {
     }
 }
 
+/// The events that belong to sessions, sorted by session (or user), time and position.
+fn session_events(log: &EventLog, has_ids: bool) -> Vec<SessionEvent> {
+    let mut events: Vec<SessionEvent> = (0..log.len())
+        .filter(|&event| log.type_of(event).role != EventRole::Return)
+        .map(|event| SessionEvent {
+            group: match has_ids {
+                true => log.order_of(event),
+                false => log.user_of(event),
+            },
+            time: log.time_of(event),
+            position: log.position.get(event).copied().unwrap_or(0),
+            event: event as u32,
+        })
+        .filter(|event| event.group != NONE)
+        .collect();
+    events.sort_unstable();
+    events
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::EventType;
+    use crate::event_log::EventType;
 
     fn log(order: Vec<u32>, time: Vec<i64>, position: Vec<u32>) -> EventLog {
-        let kind = EventType { name: "view".into(), role: EventRole::Other, weight: 1.0, half_life_days: None, rows: 6 };
+        let kind = EventType {
+            name: "view".into(),
+            role: EventRole::Other,
+            weight: 1.0,
+            half_life_days: None,
+            rows: 6,
+        };
         let (user, item) = (vec![0, 0, 0, 1, 1, 1], vec![5, 6, 6, 7, 8, 7]);
-        EventLog { types: vec![kind], user, item, kind: vec![0; 6], time, order, position, ..EventLog::default() }
+        EventLog {
+            types: vec![kind],
+            user,
+            item,
+            kind: vec![0; 6],
+            time,
+            order,
+            position,
+            ..EventLog::default()
+        }
     }
 
     #[test]
-    fn pauses_end_a_visit_and_the_latest_comes_last() {
+    fn pauses_end_a_session_and_the_latest_comes_last() {
         let minute = 60_000;
-        let sessions = Sessions::of(&log(Vec::new(), [0, 5, 100, 1, 2, 3].iter().map(|at| at * minute).collect(), Vec::new()));
-        let found: Vec<&[u32]> = (0..sessions.len()).map(|at| sessions.session(at)).collect();
+        let sessions = Sessions::of(&log(
+            Vec::new(),
+            [0, 5, 100, 1, 2, 3]
+                .iter()
+                .map(|time| time * minute)
+                .collect(),
+            Vec::new(),
+        ));
+        let found: Vec<&[u32]> = (0..sessions.len())
+            .map(|session| sessions.session(session))
+            .collect();
         assert_eq!(found, [&[7, 8, 7][..], &[5, 6], &[6]]);
     }
 
     #[test]
     fn without_times_positions_and_numbers_decide() {
-        let sessions = Sessions::of(&log(vec![1, 1, 1, 0, 0, 0], Vec::new(), vec![2, 0, 1, 1, 2, 0]));
-        let found: Vec<&[u32]> = (0..sessions.len()).map(|at| sessions.session(at)).collect();
+        let sessions = Sessions::of(&log(
+            vec![1, 1, 1, 0, 0, 0],
+            Vec::new(),
+            vec![2, 0, 1, 1, 2, 0],
+        ));
+        let found: Vec<&[u32]> = (0..sessions.len())
+            .map(|session| sessions.session(session))
+            .collect();
         assert_eq!(found, [&[7, 7, 8][..], &[6, 6, 5]]);
         assert!(Sessions::of(&log(Vec::new(), Vec::new(), Vec::new())).is_empty());
     }

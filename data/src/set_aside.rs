@@ -1,4 +1,6 @@
-//! Rows that are not used, counted by reason: nothing is dropped in silence.
+//! Rows that are set aside (read but not used), counted by reason, so that a reader of the report
+//! can see every row that is missing from the log or the catalogue and why. The reader of a table
+//! decides what is set aside: `read_events` for events, `read_items` for items.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -10,47 +12,52 @@ use std::collections::BTreeMap;
 pub enum Reason {
     /// `item_id` is null or empty.
     NullItem,
-    /// user, order and session are all null.
+    /// `user_id`, `order_id` and `session_id` are all null or empty.
     NullOwner,
-    /// `timestamp` is null or outside what a clock can show.
+    /// `timestamp` is null or not a finite time.
     NullTimestamp,
-    /// Before 1990.
+    /// `timestamp` lies before 1990.
     LongPast,
-    /// More than a day after now.
+    /// `timestamp` lies more than a day after the time of reading.
     Future,
-    /// NaN or infinite price.
+    /// `price` is NaN or infinite.
     NanPrice,
-    /// Price below zero.
+    /// `price` is below zero.
     NegativePrice,
-    /// NaN quantity, or zero or less on something other than a return.
+    /// `quantity` is NaN or infinite, or zero or less on an event that is not a return.
     BadQuantity,
-    /// A second row of the same item in the items file; the first counts.
+    /// The items file has an earlier row of the same item, which is used instead.
     DuplicateItem,
-    /// Negative or NaN price in the items file; the item stays, its price is unknown.
+    /// `price` in the items file is negative or not finite. The item stays; its price is unknown.
     BadCatalogPrice,
-    /// By `[clean] drop_unknown_items`.
+    /// The items file lacks the item, and `[clean] drop_unknown_items` is set.
     UnknownItem,
-    /// By `[[clean.drop_items]]`.
+    /// A rule of `[[clean.drop_items]]` drops the item, or the event's item.
     DroppedItem,
-    /// By `[[clean.drop_events]]`.
+    /// A rule of `[[clean.drop_events]]` drops the event.
     DroppedEvent,
-    /// By `[clean] min_quantity`.
+    /// `quantity` is below `[clean] min_quantity`.
     SmallQuantity,
-    /// Its event type has weight 0.
+    /// The config gives the event's type the weight 0.
     IgnoredType,
 }
 
 impl Reason {
-    /// Whether the config asked for it; only the others are faults.
+    /// Whether the config asks for such rows to be set aside. All other reasons are faults of the
+    /// data.
     pub fn is_on_purpose(self) -> bool {
         matches!(
             self,
-            Reason::UnknownItem | Reason::DroppedItem | Reason::DroppedEvent | Reason::SmallQuantity | Reason::IgnoredType
+            Reason::UnknownItem
+                | Reason::DroppedItem
+                | Reason::DroppedEvent
+                | Reason::SmallQuantity
+                | Reason::IgnoredType
         )
     }
 
-    /// A few words for a report.
-    pub fn words(self) -> &'static str {
+    /// The reason in a few words, for a report.
+    pub fn text(self) -> &'static str {
         match self {
             Reason::NullItem => "no item_id",
             Reason::NullOwner => "no user, order or session",
@@ -71,7 +78,7 @@ impl Reason {
     }
 }
 
-/// How many rows, and where the first was.
+/// How many rows were set aside for one reason, and where the first of them is.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub struct Count {
     /// Rows.
@@ -80,32 +87,30 @@ pub struct Count {
     pub first_row: u64,
 }
 
-/// Counts by reason.
+/// The rows of a table that were set aside: for each reason their number and the first of them.
 #[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct SetAside(BTreeMap<Reason, Count>);
 
 impl SetAside {
-    /// Adds one row.
-    pub fn count(&mut self, reason: Reason, row: u64) {
-        self.0.entry(reason).or_insert(Count { rows: 0, first_row: row }).rows += 1;
+    /// Counts one more row; `row` is its number in its file, from 0.
+    pub fn add(&mut self, reason: Reason, row: u64) {
+        self.0
+            .entry(reason)
+            .or_insert(Count {
+                rows: 0,
+                first_row: row,
+            })
+            .rows += 1;
     }
 
-    /// Adds another's counts.
-    pub fn merge(&mut self, other: &SetAside) {
-        for (&reason, count) in &other.0 {
-            self.0.entry(reason).or_insert(Count { rows: 0, first_row: count.first_row }).rows += count.rows;
-        }
-    }
-
-    /// Rows set aside because they are faulty.
+    /// The number of rows set aside because the data is faulty, not because the config asks for it.
     pub fn faults(&self) -> u64 {
-        self.0.iter().filter(|(reason, _)| !reason.is_on_purpose()).map(|(_, count)| count.rows).sum()
-    }
-
-    /// Rows set aside for whatever reason.
-    pub fn total(&self) -> u64 {
-        self.0.values().map(|count| count.rows).sum()
+        self.0
+            .iter()
+            .filter(|(reason, _)| !reason.is_on_purpose())
+            .map(|(_, count)| count.rows)
+            .sum()
     }
 
     /// Reasons with their counts.
@@ -121,7 +126,13 @@ impl std::fmt::Display for SetAside {
         }
         for (number, (reason, count)) in self.iter().enumerate() {
             let comma = if number == 0 { "" } else { ", " };
-            write!(f, "{comma}{} × {} (first: row {})", count.rows, reason.words(), count.first_row)?;
+            write!(
+                f,
+                "{comma}{} × {} (first: row {})",
+                count.rows,
+                reason.text(),
+                count.first_row
+            )?;
         }
         Ok(())
     }

@@ -1,116 +1,87 @@
-//! Recommendation models, exact top-k retrieval, metrics, and the versions they are exported as.
+//! Recommendation models: algorithms, tasks, the answering pipeline, versions and their registry.
 //!
-//! One algorithm, one file: vectors [`Als`], [`LowPass`], [`TwoTower`]; item-item rows [`ItemKnn`], [`LinearFilter`], [`LocalRidge`], [`Ease`];
-//! their mix [`Blend`]; [`Popular`], [`Context`], [`Complements`], [`Upsell`]. Hyperparameters implement [`Fit`];
-//! what comes of it implements [`Recommend`]. A [`Bundle`] holds one fitted model of each task and answers questions through
-//! the ladder of `answer.rs`; a [`Registry`] keeps versions and the aliases that point at them.
+//! - [`algorithms`]: one file an algorithm. Hyperparameters implement [`Fit`], what comes of them
+//!   implements [`Recommend`].
+//! - [`tasks`]: one question of a shop each (cross-sell, upsell, reorders, visits, context), fitted
+//!   beside the personal model.
+//! - [`segments`]: groups of shoppers.
+//! - [`FittedModels`]: one fitted model of each, what every answer is made from.
+//! - [`pipeline`]: from a request to an answer, as functions of fitted models, a [`LiveState`] and
+//!   the request.
+//! - [`Version`] and [`Registry`]: how fitted models are written, verified and found.
+//!
 //! This crate knows matrices and files; it knows nothing of gRPC or command lines.
 
-mod als;
-mod answer;
-mod apart;
-mod arrange;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-mod basis;
-mod bitmap;
-mod blend;
-mod bundle;
-mod buy_again;
-mod clusters;
-mod complements;
+pub mod algorithms;
+pub mod catalog;
 mod condition;
-mod content;
-mod context;
-mod contrast;
-mod cross_sell;
-#[cfg(feature = "cuda")]
-mod cuda;
-mod dense;
-mod device;
-mod ease;
-mod embeddings;
 mod error;
-mod exact;
-mod facets;
-mod gate;
-mod groups;
-mod habits;
-mod held_out;
-mod index;
-mod int8;
-mod item_item;
-mod item_knn;
-mod kernels;
-mod ladder;
-mod linear_filter;
-mod lists;
-mod local_ridge;
-mod logit;
-mod low_pass;
-mod manifest;
-mod measures;
+mod fitted_models;
 pub mod metrics;
-mod near;
-mod neighbours;
-mod on_device;
-mod order_vectors;
-mod popular;
-mod questions;
-mod recommend;
-mod registry;
-mod rules;
-mod segments;
-mod session_knn;
-mod shelf;
-mod shoppers;
-mod substitute;
-mod tables;
-mod top_k;
-mod two_tower;
-mod upsell;
-mod vectors;
-mod weights;
+pub mod pipeline;
+pub mod segments;
+pub mod tasks;
+mod version;
+pub mod weights;
 
-pub use als::{Als, AlsModel, Scaling};
-pub use answer::{Answer, Applied, AttributeDelta, Ranked, Reason, Rung, SteppedUp};
-pub use apart::apart;
-pub use bitmap::Bitmap;
-pub use blend::{Blend, BlendModel};
-pub use bundle::Bundle;
-pub use buy_again::{BuyAgain, BuyAgainModel, Due};
-pub use complements::{Complements, ComplementsModel, Together};
-pub use condition::{Condition, ConditionError, Kind, Schema, Value};
-pub use content::{Content, ContentCosine, ContentFeatures, Introduced, Newcomers};
-pub use context::{Circumstances, Context, ContextModel, Dimension, InContext, Mark, marks, visitor_state, visitor_states};
-pub use cross_sell::CrossSellModel;
-pub use device::Device;
-pub use ease::Ease;
+pub use aisle_retrieval::bitmap::Bitmap;
+pub use aisle_retrieval::device::Device;
+pub use aisle_retrieval::exact::Exact;
+pub use aisle_retrieval::index::{Eligible, Index, SearchBuffer};
+pub use aisle_retrieval::inverted_lists::{InvertedLists, Retrieval};
+pub use aisle_retrieval::on_device::OnDevice;
+pub use aisle_retrieval::top_k::{Scored, TopK};
+pub use algorithms::als::{Als, AlsModel, Scaling};
+pub use algorithms::cold_start::{
+    ColdStart, ColdStartSummary, Content, ContentCosine, ContentFeatures,
+};
+pub use algorithms::ease::Ease;
+pub use algorithms::item_item::ItemItemModel;
+pub use algorithms::item_knn::{ItemKnn, Measure};
+pub use algorithms::linear_filter::LinearFilter;
+pub use algorithms::local_ridge::LocalRidge;
+pub use algorithms::low_pass::{LowPass, LowPassModel};
+pub use algorithms::neighbours::{Neighbours, Pair, from_co_occurrence};
+pub use algorithms::personal::Personal;
+pub use algorithms::personal::blend::{Blend, BlendModel};
+pub use algorithms::popular::{Popular, PopularModel};
+pub use algorithms::recommend::{ColdItems, Fit, History, Progress, Recommend, Training};
+pub use algorithms::two_tower::{Loss, TwoTower, TwoTowerModel};
+pub use catalog::CatalogIndexes;
+pub use catalog::title_quantities::Step;
+pub use condition::{Condition, ConditionError, FieldType, Schema, Value};
 pub use error::{ModelError, Result};
-pub use exact::Exact;
-pub use habits::{Habit, Habits, Past, day};
-pub use index::{Eligible, Found, Index};
-pub use item_item::ItemItemModel;
-pub use item_knn::{ItemKnn, Measure};
-pub use kernels::{Simd, simd};
-pub use linear_filter::LinearFilter;
-pub use lists::{Lists, Retrieval};
-pub use local_ridge::LocalRidge;
-pub use low_pass::{LowPass, LowPassModel};
-pub use manifest::{Counts, FORMAT, FileEntry, Golden, Hyperparameters, Lineage, Manifest, Personal};
-pub use measures::Step;
-pub use neighbours::{Neighbours, Pair, from_co_occurrence};
-pub use on_device::OnDevice;
-pub use popular::{Popular, PopularModel};
-pub use questions::{Again, ForAgain, ForCart, ForItem, ForSession, ForUser, ItemFilter};
-pub use recommend::{Fit, History, Recommend, Training, Watch};
-pub use registry::{Alias, Aliases, Listed, Registry};
-pub use rules::{Boost, Bought, CALLS, Controls, Pin, Rule, RuleSet, Scene};
-pub use segments::{Favourite, Segment, SegmentList, Segments, SegmentsModel, Withheld};
-pub use session_knn::{SessionKnn, SessionModel};
-pub use shelf::{ItemChange, ItemChanges, ItemNews, Shelf};
-pub use tables::write_table;
-pub use top_k::{Scored, TopK};
-pub use two_tower::{Loss, TwoTower, TwoTowerModel};
-pub use upsell::{Upsell, UpsellModel, check_band};
-pub use weights::{Array, Tensor, Weights};
+pub use fitted_models::hyperparameters::Hyperparameters;
+pub use fitted_models::{Counts, FittedModels};
+pub use pipeline::calls::{
+    attribute_deltas, buy_again, cross_sell, rank_items, recommend_for_session, recommend_for_user,
+    similar_items, upsell,
+};
+pub use pipeline::live_catalog::{ItemChange, ItemChanges, ItemUpdates, LiveCatalog};
+pub use pipeline::live_state::LiveState;
+pub use pipeline::request::{
+    CartRequest, Controls, ItemFilter, ItemRequest, ReorderRequest, RepeatPolicy, RequestContext,
+    SessionRequest, UserRequest, infer_context,
+};
+pub use pipeline::response::{
+    Answer, AppliedRules, AttributeDelta, CandidateSource, RankedItem, Reason, UpsellStep,
+};
+pub use pipeline::rules::fields::{item_fields, items_matching, request_fields};
+pub use pipeline::rules::{Boost, CALLS, ExcludeBought, Pin, Rule, RuleSet};
+pub use segments::{
+    FavouriteCategory, Segment, SegmentList, Segments, SegmentsModel, WithheldSegments,
+};
+pub use tasks::buy_again::{BuyAgain, BuyAgainModel, ReorderCandidate};
+pub use tasks::complements::{CoPurchase, Complements, ComplementsModel};
+pub use tasks::context_popularity::{
+    Context, ContextModel, ContextValues, ContextualItem, Dimension, VisitorEvent, visitor_events,
+    visitor_state, visitor_states,
+};
+pub use tasks::cross_sell::CrossSellModel;
+pub use tasks::order_history::{OrderHistory, PurchaseHistory, PurchasedItem, days_since_epoch};
+pub use tasks::session_knn::{SessionKnn, SessionModel};
+pub use tasks::shopper_histories::ShopperHistories;
+pub use tasks::upsell::{Upsell, UpsellModel, check_band};
+pub use version::manifest::{FORMAT, FileEntry, GoldenRequest, Lineage, Manifest};
+pub use version::registry::{Alias, Aliases, FileStamp, ListedVersion, Registry};
+pub use version::{Version, write_table};

@@ -1,45 +1,138 @@
-//! The server: sockets, services, the task that follows the registry, and the way down.
+//! The server: it starts what the other modules provide, and ends it again.
 
-use crate::admission::Admission;
-use crate::background::{Background, PATIENCE};
 use crate::config::Config;
-use crate::door;
-use crate::live::Live;
-use crate::model_service::Models;
-use crate::recommendation::{Answering, MESSAGE, Recommendations};
-use crate::rule_service::Rules;
+use crate::services::{AISLE_PATH, CALLS, RECOMMENDATION_PATH, RECOMMENDATION_SERVICE, Services};
+use crate::transport::activity::ConnectionLimits;
+use crate::transport::admission::{Admission, AdmissionConfig};
+use crate::transport::connection;
+use crate::versions::{LoadingPool, Versions, VersionsConfig, follow_aliases, follow_changes};
 use aisle_models::Registry;
-use aisle_proto::model_service_server::ModelServiceServer;
-use aisle_proto::rule_service_server::RuleServiceServer;
 use anyhow::{Context as _, Result};
-use http::{Request, Response};
-use hyper::body::Incoming;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::body::Body;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower_service::Service;
 use tracing::info;
 
-/// Longest wait for requests in flight when the server goes down.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long requests in flight may take to end when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sets the health of the server and of its service.
-async fn tell(health: &HealthReporter, ready: bool) {
-    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    health.set_service_status("", status).await;
-    health.set_service_status("aisle.v1.RecommendationService", status).await;
+/// A server that answers.
+pub struct Server {
+    address: SocketAddr,
+    versions: Arc<Versions>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
 }
 
-/// Does what has no end until the server stops.
+impl Server {
+    /// Loads what the registry has, binds the address, and answers. A registry without a version is
+    /// no error: health says NOT_SERVING, requests get UNAVAILABLE, and the first version that is
+    /// published is served.
+    ///
+    /// # Errors
+    /// If the address cannot be bound, or the loading threads cannot be started.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let versions = load_versions(config).await?;
+        let pool = Arc::new(LoadingPool::new().context("starting the loading threads")?);
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr().context("reading the bound address")?;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let (stop, stopped) = watch::channel(false);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let admission = Arc::new(Admission::new(AdmissionConfig {
+            threads,
+            max_requests: config.max_concurrent_requests,
+            default_deadline: config.default_deadline,
+            slot_path: RECOMMENDATION_PATH,
+            slot_calls: &CALLS,
+            deadline_path: AISLE_PATH,
+        }));
+
+        let (ready, ready_changes) = watch::channel(versions.router().is_ready());
+        set_health(&health, *ready.borrow()).await;
+        let poll = config.poll;
+        tokio::spawn(until(
+            stopped.clone(),
+            publish_metrics(admission.clone(), poll),
+        ));
+        tokio::spawn(until(
+            stopped.clone(),
+            follow_changes(versions.clone(), poll),
+        ));
+        tokio::spawn(until(
+            stopped.clone(),
+            follow_aliases(versions.clone(), pool.clone(), poll, ready),
+        ));
+        tokio::spawn(report_health(health, ready_changes));
+
+        let services = Services::new(&versions, pool, threads, Routes::new(health_service))?;
+        let limits = ConnectionLimits {
+            connections: config.max_connections,
+            ..ConnectionLimits::default()
+        };
+        let serving = connection::serve(listener, services, admission, limits, stopped);
+        let serving = tokio::spawn(serving);
+        info!(%address, registry = %config.registry.display(), "listening");
+        Ok(Self {
+            address,
+            versions,
+            stop,
+            serving,
+        })
+    }
+
+    /// The address that the server listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The versions in service.
+    pub fn versions(&self) -> &Arc<Versions> {
+        &self.versions
+    }
+
+    /// Accepts no more connections, lets requests in flight end, and returns.
+    ///
+    /// # Errors
+    /// If requests are still running after ten seconds.
+    pub async fn stop(self) -> Result<()> {
+        let _ = self.stop.send(true);
+        match tokio::time::timeout(DRAIN_TIMEOUT, self.serving).await {
+            Ok(ended) => ended.context("the serving task failed"),
+            Err(_) => anyhow::bail!(
+                "connections were still open after {} s and were cut",
+                DRAIN_TIMEOUT.as_secs()
+            ),
+        }
+    }
+}
+
+/// Loads the versions that the registry asks for. The server does not listen yet, so this may use
+/// every core.
+async fn load_versions(config: &Config) -> Result<Arc<Versions>> {
+    let versions = Arc::new(Versions::new(VersionsConfig {
+        registry: Registry::new(&config.registry),
+        model: config.model.clone(),
+        alias: config.alias.clone(),
+        split: config.split.clone(),
+        rules: config.rules.clone(),
+    }));
+    let loading = versions.clone();
+    tokio::task::spawn_blocking(move || loading.refresh())
+        .await
+        .context("loading the first version")?;
+    Ok(versions)
+}
+
+/// Runs work that has no end until the server stops.
 async fn until(mut stop: watch::Receiver<bool>, endless: impl Future<Output = ()>) {
     tokio::select! {
         () = endless => {}
@@ -47,147 +140,31 @@ async fn until(mut stop: watch::Receiver<bool>, endless: impl Future<Output = ()
     }
 }
 
-/// What panics must not end the following.
-fn ended<E: std::fmt::Display>(outcome: Result<(), E>) {
-    if let Err(error) = outcome {
-        tracing::error!(%error, "looking at the registry failed");
-    }
-}
-
-/// Follows the aliases of the registry, and tells the health.
-async fn follow(live: Arc<Live>, background: Arc<Background>, health: HealthReporter, poll: Duration) {
-    let mut ready = live.is_ready();
-    let sweeping = Arc::new(Semaphore::new(1));
+async fn publish_metrics(admission: Arc<Admission>, interval: Duration) {
     loop {
-        tokio::time::sleep(poll).await;
-        let preparing = live.clone();
-        ended(background.run(PATIENCE, move || preparing.prepare()).await);
-        let applying = live.clone();
-        ended(tokio::task::spawn_blocking(move || applying.apply()).await);
-        if live.is_ready() != ready {
-            ready = live.is_ready();
-            tell(&health, ready).await;
-        }
-        // Nobody waits for memory.
-        if live.has_retired()
-            && let Ok(turn) = sweeping.clone().try_acquire_owned()
-        {
-            let (live, background) = (live.clone(), background.clone());
-            tokio::spawn(async move {
-                ended(background.run(PATIENCE, move || live.sweep()).await);
-                drop(turn);
-            });
-        }
-        if live.freed() {
-            background.tidy();
-        }
+        tokio::time::sleep(interval).await;
+        admission.publish_metrics();
     }
 }
 
-/// All services. Recommendations have a way of their own: going through the router costs more than decoding their request.
-#[derive(Clone)]
-struct Services {
-    recommendations: Recommendations,
-    others: Routes,
+/// Reports whether the server can answer, until nothing follows the registry any more because the
+/// server stops. Load balancers then send no more requests before their connections are closed.
+async fn report_health(health: HealthReporter, mut ready: watch::Receiver<bool>) {
+    while ready.changed().await.is_ok() {
+        let is_ready = *ready.borrow();
+        set_health(&health, is_ready).await;
+    }
+    set_health(&health, false).await;
 }
 
-impl Service<Request<Incoming>> for Services {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        self.recommendations.route(request, |request| Box::pin(self.others.call(request)))
-    }
-}
-
-/// A server that answers.
-pub struct Running {
-    address: SocketAddr,
-    live: Arc<Live>,
-    stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
-}
-
-impl Running {
-    /// Loads what the registry has, binds the address, and answers. A registry without a version is no error: health says
-    /// NOT_SERVING, requests get UNAVAILABLE, and the first version published is served.
-    ///
-    /// # Errors
-    /// If the address cannot be bound.
-    pub async fn start(config: &Config) -> Result<Self> {
-        let registry = Registry::new(&config.registry);
-        let live = Arc::new(
-            Live::new(registry, config.model.clone(), config.alias.clone(), config.split.clone()).with_rules(config.rules.clone()),
-        );
-        let first = live.clone();
-        tokio::task::spawn_blocking(move || first.refresh()).await.context("loading the first version")?;
-        let background = Arc::new(Background::new().context("starting the loading threads")?);
-
-        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
-        let address = listener.local_addr().context("reading the bound address")?;
-        let (health, health_service) = tonic_health::server::health_reporter();
-        let (stop, stopped) = watch::channel(false);
-        tell(&health, live.is_ready()).await;
-
-        let poll = config.poll;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let admission = Arc::new(Admission::new(threads, config.max_concurrent_requests, config.default_deadline));
-        let (watched, looking) = (admission.clone(), live.clone());
-        tokio::spawn(until(stopped.clone(), async move {
-            loop {
-                tokio::time::sleep(poll).await;
-                watched.publish();
-                let live = looking.clone();
-                ended(tokio::task::spawn_blocking(move || live.look()).await);
-            }
-        }));
-        let following = until(stopped.clone(), follow(live.clone(), background.clone(), health.clone(), poll));
-        tokio::spawn(async move {
-            following.await;
-            // Balancers look away first, then the connections are told to go.
-            tell(&health, false).await;
-        });
-
-        let reflection =
-            |set: &'static [u8]| tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
-        let recommendations = Recommendations::new(live.clone(), threads);
-        let others = Routes::new(health_service)
-            .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1().context("reflection")?)
-            .add_service(reflection(aisle_proto::DESCRIPTORS).build_v1alpha().context("reflection")?)
-            .add_service(ModelServiceServer::new(Models::new(live.clone(), background)).max_decoding_message_size(MESSAGE))
-            .add_service(RuleServiceServer::new(Rules::new(live.clone())).max_decoding_message_size(MESSAGE))
-            .prepare();
-        let services = Services { recommendations, others };
-        let limits = door::Limits { connections: config.max_connections, ..door::Limits::default() };
-        let serving = tokio::spawn(door::serve(listener, services, admission, limits, stopped));
-        info!(%address, registry = %config.registry.display(), "listening");
-        Ok(Self { address, live, stop, serving })
-    }
-
-    /// The bound address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The versions in service.
-    pub fn live(&self) -> &Arc<Live> {
-        &self.live
-    }
-
-    /// Stops accepting, lets requests in flight finish, and returns.
-    ///
-    /// # Errors
-    /// If requests are still running after ten seconds.
-    pub async fn stop(self) -> Result<()> {
-        let _ = self.stop.send(true);
-        match tokio::time::timeout(DRAIN, self.serving).await {
-            Ok(ended) => ended.context("the serving task"),
-            Err(_) => anyhow::bail!("connections were still open after {} s and were cut", DRAIN.as_secs()),
-        }
+/// Sets the health of the server as a whole and of the service that recommends.
+async fn set_health(health: &HealthReporter, is_ready: bool) {
+    let status = if is_ready {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    for service in ["", RECOMMENDATION_SERVICE] {
+        health.set_service_status(service, status).await;
     }
 }

@@ -1,16 +1,16 @@
-//! Waiting for the word to go down.
+//! Waiting for a signal to stop.
 
-/// Returns at SIGINT or SIGTERM.
+/// Returns the name of the signal at SIGINT or SIGTERM.
 ///
 /// # Errors
-/// If the system does not let us listen for signals.
-pub async fn asked_to_stop() -> std::io::Result<&'static str> {
+/// If the system does not let the program listen for signals.
+pub async fn wait_for_signal() -> std::io::Result<&'static str> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            pressed = tokio::signal::ctrl_c() => pressed.map(|()| "interrupt"),
+            interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "interrupt"),
             _ = terminate.recv() => Ok("terminate"),
         }
     }

@@ -1,10 +1,9 @@
-//! Fits, measures, exports and administers product recommendation models.
-//!
-//! [`cli`] reads the command line, [`settings`] the config; each command has a file of its own. What a fit leaves behind is a
-//! version in the registry, and a server needs nothing else.
+#![doc = include_str!("../README.md")]
 
+mod atomic;
 pub mod batch;
 pub mod cli;
+pub mod estimate;
 pub mod evaluate;
 pub mod fit;
 pub mod inspect;

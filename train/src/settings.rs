@@ -1,9 +1,10 @@
-//! Settings of a run: config file < `AISLE_SECTION__KEY` environment < `--set`, read once into one checked struct.
+//! Settings of a run: config file < `AISLE_SECTION__KEY` environment < `--set`, read once into one
+//! checked struct.
 
 use aisle_data::{Clean, Columns, DataConfig, EventRule};
 use aisle_models::{
-    Als, Blend, BuyAgain, Complements, Content, Device, Ease, Hyperparameters, ItemKnn, LinearFilter, LocalRidge, LowPass,
-    Personal, Popular, Segments, SessionKnn, TwoTower, Upsell,
+    Als, Blend, BuyAgain, Complements, Content, Device, Ease, Hyperparameters, ItemKnn,
+    LinearFilter, LocalRidge, LowPass, Personal, Popular, Segments, SessionKnn, TwoTower, Upsell,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -19,7 +20,8 @@ pub enum Algorithm {
     /// Implicit alternating least squares: vectors, folds in new shoppers.
     #[default]
     Als,
-    /// Truncated SVD of the degree-normalised matrix: vectors, folds in new shoppers without a solve.
+    /// Truncated SVD of the degree-normalised matrix: vectors, folds in new shoppers without a
+    /// solve.
     LowPass,
     /// A random walk from items to shoppers and back.
     LinearFilter,
@@ -27,7 +29,8 @@ pub enum Algorithm {
     LocalRidge,
     /// Regression of each item on all others: small catalogues.
     Ease,
-    /// Vectors by contrast, from features too: new items and shoppers have a vector; on a GPU where there is one.
+    /// Vectors by contrast, from features too: new items and shoppers have a vector; on a GPU where
+    /// there is one.
     TwoTower,
     /// A weighted mix of others, weights learned on a validation part.
     Blend,
@@ -52,12 +55,18 @@ impl Algorithm {
             Algorithm::Popular => "popular",
         }
     }
+
+    /// Some baselines, then the other algorithms that were asked for.
+    pub fn with_baselines(baselines: &[Algorithm], asked: &[Algorithm]) -> Vec<Algorithm> {
+        let others = asked.iter().filter(|other| !baselines.contains(other));
+        baselines.iter().chain(others).copied().collect()
+    }
 }
 
 /// `[blend]`: which models, each with the settings of its own section, and how they are mixed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Mix {
+pub struct BlendSettings {
     /// Algorithms, each at most once.
     pub members: Vec<Algorithm>,
     /// One weight a member; empty = learned.
@@ -68,10 +77,15 @@ pub struct Mix {
     pub candidates: usize,
 }
 
-impl Default for Mix {
+impl Default for BlendSettings {
     fn default() -> Self {
         Self {
-            members: vec![Algorithm::LowPass, Algorithm::LocalRidge, Algorithm::Als, Algorithm::Popular],
+            members: vec![
+                Algorithm::LowPass,
+                Algorithm::LocalRidge,
+                Algorithm::Als,
+                Algorithm::Popular,
+            ],
             weights: Vec::new(),
             split: "validation".into(),
             candidates: 200,
@@ -104,7 +118,7 @@ pub struct Settings {
     /// `[two-tower]`.
     pub two_tower: TwoTower,
     /// `[blend]`.
-    pub blend: Mix,
+    pub blend: BlendSettings,
     /// `[item-knn]`.
     pub item_knn: ItemKnn,
     /// `[popular]`.
@@ -132,31 +146,47 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the file (if any), then the environment, then `key=value` pairs. A key without a dot belongs to the section
-    /// of `algorithm`, one with a dot names its section: `cross-sell.min_shoppers=3`.
+    /// Reads the file (if any), then the environment, then `key=value` pairs. A key without a dot
+    /// belongs to the section of `algorithm`, one with a dot names its section:
+    /// `cross-sell.min_shoppers=3`.
     ///
     /// # Errors
     /// Names the file or key, what was found, and what is known.
-    pub fn read(file: Option<&Path>, algorithm: Option<Algorithm>, pairs: &[String]) -> Result<Self> {
+    pub fn read(
+        file: Option<&Path>,
+        algorithm: Option<Algorithm>,
+        pairs: &[String],
+    ) -> Result<Self> {
         let mut table = match file {
             None => Table::new(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the config {}", path.display()))?;
-                text.parse::<Table>().with_context(|| format!("{} is not a TOML config", path.display()))?
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the config {}", path.display()))?;
+                text.parse::<Table>()
+                    .with_context(|| format!("{} is not a TOML config", path.display()))?
             }
         };
-        let text =
-            |(name, value): (std::ffi::OsString, std::ffi::OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
         for (name, value) in std::env::vars_os().filter_map(text) {
-            if let Some((section, key)) = name.strip_prefix("AISLE_").and_then(|rest| rest.split_once("__")) {
+            if let Some((section, key)) = name
+                .strip_prefix("AISLE_")
+                .and_then(|rest| rest.split_once("__"))
+            {
                 let section = section.to_lowercase().replace('_', "-");
-                put(&mut table, &section, &key.to_lowercase(), &value).with_context(|| format!("environment variable {name}"))?;
+                put(&mut table, &section, &key.to_lowercase(), &value)
+                    .with_context(|| format!("environment variable {name}"))?;
             }
         }
         if let Some(algorithm) = algorithm {
             table.insert("algorithm".into(), Value::String(algorithm.name().into()));
         }
-        let section = table.get("algorithm").and_then(Value::as_str).unwrap_or(Algorithm::default().name()).to_string();
+        let section = table
+            .get("algorithm")
+            .and_then(Value::as_str)
+            .unwrap_or(Algorithm::default().name())
+            .to_string();
         for pair in pairs {
             let Some((key, value)) = pair.split_once('=') else {
                 bail!("--set {pair}: expected key=value, for example --set factors=128");
@@ -165,8 +195,12 @@ impl Settings {
             put(&mut table, section, key, value.trim()).with_context(|| format!("--set {pair}"))?;
         }
         Self::of(table).with_context(|| match file {
-            Some(path) => format!("a setting of {}, the environment or --set is not known or has the wrong type", path.display()),
-            None => "a setting of the environment or --set is not known or has the wrong type".to_string(),
+            Some(path) => format!(
+                "a setting of {}, the environment or --set is not known or has the wrong type",
+                path.display()
+            ),
+            None => "a setting of the environment or --set is not known or has the wrong type"
+                .to_string(),
         })
     }
 
@@ -188,10 +222,14 @@ impl Settings {
         let mut table = self.source.clone();
         for pair in pairs {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            put(&mut table, algorithm.name(), key, value).with_context(|| format!("setting {pair}"))?;
+            put(&mut table, algorithm.name(), key, value)
+                .with_context(|| format!("setting {pair}"))?;
         }
         let settings = Self::of(table).with_context(|| format!("setting {}", pairs.join(" ")))?;
-        Ok(Self { device: self.device, ..settings })
+        Ok(Self {
+            device: self.device,
+            ..settings
+        })
     }
 
     /// The settings in force of one algorithm, by key.
@@ -200,12 +238,20 @@ impl Settings {
     /// If they cannot be written as TOML.
     pub fn section(&self, algorithm: Algorithm) -> Result<Table> {
         let table = Table::try_from(self.personal(algorithm))?;
-        Ok(table.into_iter().next().and_then(|(_, section)| section.as_table().cloned()).unwrap_or_default())
+        Ok(table
+            .into_iter()
+            .next()
+            .and_then(|(_, section)| section.as_table().cloned())
+            .unwrap_or_default())
     }
 
     /// What concerns reading.
     pub fn data(&self) -> DataConfig {
-        DataConfig { columns: self.columns.clone(), events: self.events.clone(), clean: self.clean.clone() }
+        DataConfig {
+            columns: self.columns.clone(),
+            events: self.events.clone(),
+            clean: self.clean.clone(),
+        }
     }
 
     /// What concerns fitting.
@@ -233,8 +279,18 @@ impl Settings {
             Algorithm::Ease => Personal::Ease(self.ease.clone()),
             Algorithm::TwoTower => Personal::TwoTower(self.two_tower.clone()),
             Algorithm::Blend => {
-                let Mix { members, weights, split, candidates } = &self.blend;
-                let mix = |members| Blend { members, weights: weights.clone(), split: split.clone(), candidates: *candidates };
+                let BlendSettings {
+                    members,
+                    weights,
+                    split,
+                    candidates,
+                } = &self.blend;
+                let mix = |members| Blend {
+                    members,
+                    weights: weights.clone(),
+                    split: split.clone(),
+                    candidates: *candidates,
+                };
                 // A blend in a blend is refused when it is fitted; here it must only not recurse.
                 let member = |&algorithm: &Algorithm| match algorithm {
                     Algorithm::Blend => Personal::Blend(mix(Vec::new())),
@@ -250,9 +306,14 @@ impl Settings {
 
 /// Puts one value into a section; it is read as TOML where it is, and as a string where it is not.
 pub(crate) fn put(table: &mut Table, section: &str, key: &str, value: &str) -> Result<()> {
-    let parsed = format!("v = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    let parsed = format!("v = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("v"));
     let value = parsed.unwrap_or_else(|| Value::String(value.into()));
-    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    let entry = table
+        .entry(section)
+        .or_insert_with(|| Value::Table(Table::new()));
     match entry.as_table_mut() {
         Some(section) => {
             section.insert(key.into(), value);
@@ -270,10 +331,25 @@ mod tests {
     fn flags_win_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("aisle.toml");
-        std::fs::write(&file, "[als]\nfactors = 16\nseed = 7\n[cross-sell]\nmin_shoppers = 2\n").unwrap();
-        let pairs = ["factors=32".to_string(), "cross-sell.min_shoppers=9".to_string(), "scaling=binary".to_string()];
+        std::fs::write(
+            &file,
+            "[als]\nfactors = 16\nseed = 7\n[cross-sell]\nmin_shoppers = 2\n",
+        )
+        .unwrap();
+        let pairs = [
+            "factors=32".to_string(),
+            "cross-sell.min_shoppers=9".to_string(),
+            "scaling=binary".to_string(),
+        ];
         let settings = Settings::read(Some(&file), Some(Algorithm::Als), &pairs).unwrap();
-        assert_eq!((settings.als.factors, settings.als.seed, settings.cross_sell.min_shoppers), (32, 7, 9));
+        assert_eq!(
+            (
+                settings.als.factors,
+                settings.als.seed,
+                settings.cross_sell.min_shoppers
+            ),
+            (32, 7, 9)
+        );
         assert_eq!(settings.als.scaling, aisle_models::Scaling::Binary);
     }
 
@@ -281,6 +357,9 @@ mod tests {
     fn a_misspelt_key_is_named_with_those_there_are() {
         let error = Settings::read(None, None, &["factor=3".to_string()]).unwrap_err();
         let text = format!("{error:#}");
-        assert!(text.contains("factor") && text.contains("regularization"), "{text}");
+        assert!(
+            text.contains("factor") && text.contains("regularization"),
+            "{text}"
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! What shoppers wanted and left: carts that were not bought, and items looked at again and again.
 
 use super::Campaign;
-use super::scene::{Prices, Scene, Trace, of_each};
-use super::sheet::{Sheet, moments, number, text, whole};
+use super::snapshot::{ItemEvents, PriceHistory, Snapshot, for_each_shopper};
+use super::table::{Table, number, text, times, whole};
 use aisle_data::{EventRole, EventType};
-use aisle_models::{ForCart, Watch, day};
+use aisle_models::{CartRequest, Progress, cross_sell, days_since_epoch};
 use anyhow::{Result, bail};
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, BooleanArray};
@@ -12,152 +12,240 @@ use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+/// Carts between two steps of the progress bar.
+const BLOCK: usize = 1024;
+
 /// An item left in a cart.
-struct Left {
+struct CartLine {
     user: u32,
     item: u32,
-    /// Milliseconds, of the last time it was put in.
-    at: i64,
+    /// When it was put in last, milliseconds since 1970.
+    carted_at: i64,
     quantity: f32,
-    price: Option<f32>,
+    price_then: Option<f32>,
 }
 
-/// Whether an event takes an item out of the cart, or brings it back: a return, or a type that is named a removal.
-fn takes_out(kind: &EventType) -> bool {
-    kind.role == EventRole::Return || (kind.role == EventRole::Other && kind.name.to_lowercase().contains("remove"))
+/// Whether an event takes an item out of the cart: a return, or a type that is named a removal.
+fn removes(event_type: &EventType) -> bool {
+    let is_named_removal = || event_type.name.to_lowercase().contains("remove");
+    event_type.role == EventRole::Return
+        || (event_type.role == EventRole::Other && is_named_removal())
 }
 
-/// An item's last stay in the cart: when it was put in last, by which event, and how many units since the cart last held none of it. `None` if it
-/// was bought, taken out or brought back since. What happens at the same moment as a purchase belongs to it: many logs know only the day.
-fn stay(scene: &Scene, trace: &Trace) -> Option<(i64, usize, f32)> {
-    let mut stay: Option<(i64, usize, f32)> = None;
+/// An item's last stay in the cart.
+#[derive(Clone, Copy)]
+struct Stay {
+    /// When it was put in last.
+    time: i64,
+    /// The event that put it in last.
+    event: usize,
+    /// Units put in since the cart last held none of it.
+    quantity: f32,
+}
+
+/// The item's stay in the cart; `None` if it was bought, taken out or brought back since. What
+/// happens at the same time as a purchase belongs to the purchase: many logs know only the day.
+fn last_stay(snapshot: &Snapshot, events: &ItemEvents) -> Option<Stay> {
+    let mut stay: Option<Stay> = None;
     let mut ended = i64::MIN;
-    for (time, event, role) in trace.events() {
+    for (time, event, role) in events.iter() {
         match role {
             EventRole::Cart if time > ended => {
-                let units = scene.log.quantity.get(event).copied().unwrap_or(1.0);
-                stay = Some((time, event, stay.map_or(0.0, |(_, _, before)| before) + units));
+                let added = snapshot.log.quantity.get(event).copied().unwrap_or(1.0);
+                let quantity = stay.map_or(0.0, |before| before.quantity) + added;
+                stay = Some(Stay {
+                    time,
+                    event,
+                    quantity,
+                });
             }
             EventRole::Purchase => (stay, ended) = (None, time),
-            _ if takes_out(scene.log.type_of(event)) => (stay, ended) = (None, time),
+            _ if removes(snapshot.log.type_of(event)) => (stay, ended) = (None, time),
             _ => {}
         }
     }
     stay
 }
 
-/// When a cart was last touched: something was put in or taken out.
-fn touched(scene: &Scene, traces: &[Trace]) -> Option<i64> {
+/// When something was put into a shopper's cart or taken out last; `None` without any cart event.
+fn last_touched(snapshot: &Snapshot, items: &[ItemEvents]) -> Option<i64> {
     let touches = |event: usize| {
-        let kind = scene.log.type_of(event);
-        kind.role == EventRole::Cart || takes_out(kind)
+        let event_type = snapshot.log.type_of(event);
+        event_type.role == EventRole::Cart || removes(event_type)
     };
-    traces.iter().flat_map(Trace::events).filter(|&(_, event, _)| touches(event)).map(|(time, _, _)| time).max()
+    let events = items.iter().flat_map(ItemEvents::iter);
+    let touching = events.filter(|&(_, event, _)| touches(event));
+    touching.map(|(time, _, _)| time).max()
 }
 
-/// Carts that nobody touched for `idle`, item by item, if put in within `window`.
+/// Lists carts that nobody touched for `idle`, item by item, if put in within `window`.
 ///
-/// Columns: `user_id`, `item_id`; `carted_at`, the last time it was put in; `quantity`, units since the cart last held none of it; `price_then`, what
-/// the event says, else the median of the item's week (null if the log has none); `price_now` (null if unknown); `available`; `complements`, ids
-/// that go with the whole cart, exactly min(k, eligible), the same for each row of the cart. Rows by shopper, then the latest first.
-pub(super) fn abandoned(campaign: &Campaign) -> Result<Sheet> {
-    let scene = campaign.scene()?;
-    let (now, terms) = (scene.now, &campaign.terms);
-    let prices = Prices::of(scene, terms.window);
-    let lines = of_each(campaign, |user, traces| {
-        if touched(scene, traces).is_none_or(|touched| touched > now - terms.idle) {
+/// Columns: `user_id`, `item_id`; `carted_at`, the last time it was put in; `quantity`, units since
+/// the cart last held none of it; `price_then`, that of the event, else the median of the item's
+/// week (null if the log has none); `price_now` (null if unknown); `available`; `complements`, ids
+/// that go with the whole cart, exactly min(k, eligible), the same for each row of the cart. Rows
+/// by shopper, then the latest first.
+pub(super) fn abandoned(campaign: &Campaign) -> Result<Table> {
+    let snapshot = campaign.snapshot()?;
+    let (now, thresholds) = (snapshot.now, &campaign.thresholds);
+    let prices = PriceHistory::of(snapshot, thresholds.window);
+    let lines = for_each_shopper(campaign, |user, items| {
+        let touched = last_touched(snapshot, items);
+        if touched.is_none_or(|touched| touched > now - thresholds.idle) {
             return Vec::new();
         }
-        let left = |trace: &Trace| {
-            let (at, event, quantity) = stay(scene, trace).filter(|&(at, ..)| at >= now - terms.window)?;
-            Some(Left { user, item: trace.item, at, quantity, price: prices.seen(event) })
+        let line = |events: &ItemEvents| {
+            let stay = last_stay(snapshot, events)?;
+            (stay.time >= now - thresholds.window).then(|| CartLine {
+                user,
+                item: events.item,
+                carted_at: stay.time,
+                quantity: stay.quantity,
+                price_then: prices.seen_at(stay.event),
+            })
         };
-        let mut cart: Vec<Left> = traces.iter().filter_map(left).collect();
-        cart.sort_by_key(|left| (Reverse(left.at), left.item));
+        let mut cart: Vec<CartLine> = items.iter().filter_map(line).collect();
+        cart.sort_by_key(|line| (Reverse(line.carted_at), line.item));
         cart
     })?;
-    let chosen = campaign.choose(lines, |left| left.user)?;
-    let carts: Vec<&[Left]> = chosen.lines.chunk_by(|a, b| a.user == b.user).collect();
-    let mut complements: Vec<Vec<String>> = Vec::with_capacity(carts.len());
-    for block in carts.chunks(1024) {
-        complements.extend(block.par_iter().map(|cart| goes_with(campaign, cart)).collect::<Result<Vec<_>>>()?);
-        campaign.progress.step("carts", complements.len(), carts.len());
-    }
-    let mut lists = ListBuilder::new(StringBuilder::new());
-    for (cart, ids) in carts.iter().zip(&complements) {
-        cart.iter().for_each(|_| lists.append_value(ids.iter().map(Some)));
-    }
-    let lines = &chosen.lines;
-    let id = |item: u32| scene.log.items.id(item);
-    let available = BooleanArray::from_iter(lines.iter().map(|left| Some(scene.available(left.item))));
+    let admitted = campaign.admit_rows(lines, |line| line.user)?;
+    let complements = complements_of_lines(campaign, &admitted.rows)?;
+    let lines = &admitted.rows;
+    let log = &snapshot.log;
+    let available = lines.iter().map(|line| snapshot.is_available(line.item));
+    let available = BooleanArray::from_iter(available.map(Some));
     let columns = vec![
-        text("user_id", lines.iter().map(|left| Some(scene.log.users.id(left.user)))),
-        text("item_id", lines.iter().map(|left| Some(id(left.item)))),
-        moments("carted_at", lines.iter().map(|left| left.at)),
-        number("quantity", lines.iter().map(|left| Some(left.quantity))),
-        number("price_then", lines.iter().map(|left| left.price)),
-        number("price_now", lines.iter().map(|left| scene.price(left.item))),
+        text(
+            "user_id",
+            lines.iter().map(|line| Some(log.users.id(line.user))),
+        ),
+        text(
+            "item_id",
+            lines.iter().map(|line| Some(log.items.id(line.item))),
+        ),
+        times("carted_at", lines.iter().map(|line| line.carted_at)),
+        number("quantity", lines.iter().map(|line| Some(line.quantity))),
+        number("price_then", lines.iter().map(|line| line.price_then)),
+        number(
+            "price_now",
+            lines.iter().map(|line| snapshot.price(line.item)),
+        ),
         ("available".into(), Arc::new(available) as ArrayRef),
-        ("complements".into(), Arc::new(lists.finish()) as ArrayRef),
+        ("complements".into(), complements),
     ];
-    let looked_for = "left a cart idle that long, within the window (--idle-hours, --window-days),";
-    Ok(chosen.sheet(columns, scene.without(&[EventRole::Cart], looked_for)))
+    let searched = "left a cart idle that long, within the window (--idle-hours, --window-days),";
+    Ok(admitted.into_table(columns, snapshot.why_empty(&[EventRole::Cart], searched)))
+}
+
+/// For each line, the ids that go with its whole cart. The lines must be sorted by shopper.
+fn complements_of_lines(campaign: &Campaign, lines: &[CartLine]) -> Result<ArrayRef> {
+    let carts: Vec<&[CartLine]> = lines.chunk_by(|a, b| a.user == b.user).collect();
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for (number, block) in carts.chunks(BLOCK).enumerate() {
+        let complements: Vec<Vec<String>> = block
+            .par_iter()
+            .map(|cart| complements_of_cart(campaign, cart))
+            .collect::<Result<_>>()?;
+        for (cart, ids) in block.iter().zip(&complements) {
+            for _ in *cart {
+                lists.append_value(ids.iter().map(Some));
+            }
+        }
+        let done = number * BLOCK + block.len();
+        campaign.progress.step("carts", done, carts.len());
+    }
+    Ok(Arc::new(lists.finish()))
 }
 
 /// Ids that go with a whole cart.
-fn goes_with(campaign: &Campaign, cart: &[Left]) -> Result<Vec<String>> {
-    let scene = campaign.scene()?;
-    let rows: Vec<u32> = cart.iter().filter_map(|left| scene.row(left.item)).collect();
-    let user = cart.first().and_then(|left| scene.shopper(left.user));
-    let ask = ForCart { cart: rows, k: campaign.k, user, now: Some(day(scene.now)), ..ForCart::default() };
-    let answer = campaign.bundle.cross_sell(&ask);
-    let promised = campaign.k.min(answer.eligible);
-    if answer.items.len() != promised {
-        bail!("{} complements made where {promised} were due: a fault of this program; nothing was written", answer.items.len());
+fn complements_of_cart(campaign: &Campaign, cart: &[CartLine]) -> Result<Vec<String>> {
+    let snapshot = campaign.snapshot()?;
+    let models = campaign.models();
+    let items = cart.iter().map(|line| line.item);
+    let user = cart.first().and_then(|line| snapshot.model_user(line.user));
+    let request = CartRequest {
+        cart: items.filter_map(|item| snapshot.model_item(item)).collect(),
+        k: campaign.k,
+        user,
+        now: Some(days_since_epoch(snapshot.now)),
+        ..CartRequest::default()
+    };
+    let answer = cross_sell(models, &campaign.live, &request);
+    let expected = campaign.k.min(answer.eligible);
+    if answer.items.len() != expected {
+        bail!(
+            "{} complements made where {expected} were due: a fault of this program; nothing was \
+             written",
+            answer.items.len()
+        );
     }
-    Ok(answer.items.iter().map(|ranked| campaign.bundle.items.id(ranked.item).to_string()).collect())
+    let ids = answer
+        .items
+        .iter()
+        .map(|ranked| models.items.id(ranked.item));
+    Ok(ids.map(str::to_string).collect())
 }
 
-/// An item looked at.
-struct Eyed {
+/// An item that a shopper looked at.
+struct ViewedItem {
     user: u32,
     item: u32,
     views: u32,
-    at: i64,
-    price: Option<f32>,
+    /// When it was looked at last, milliseconds since 1970.
+    viewed_at: i64,
+    price_then: Option<f32>,
 }
 
-/// Items that a shopper looked at `min_views` times or more within `window`, since they last bought it if ever, and that can be bought now.
+/// Lists items that a shopper looked at `min_views` times or more within `window`, since they last
+/// bought it if ever, and that can be bought now.
 ///
-/// Columns: `user_id`, `item_id`; `views`, how often; `viewed_at`, the last time; `price_then`, what the event says, else the median of the item's week
-/// (null if the log has none); `price_now` (null if unknown). Rows by shopper, then the most looked at first.
-pub(super) fn browsed(campaign: &Campaign) -> Result<Sheet> {
-    let scene = campaign.scene()?;
-    let since = scene.now - campaign.terms.window;
-    let prices = Prices::of(scene, campaign.terms.window);
-    let lines = of_each(campaign, |user, traces| {
-        let eyed = |trace: &Trace| {
-            let bought = trace.bought().unwrap_or(i64::MIN);
-            let views = trace.events().filter(|&(time, _, role)| role == EventRole::View && time >= since && time > bought);
-            let views: Vec<(i64, usize, EventRole)> = views.collect();
-            let &(at, event, _) = views.last().filter(|_| views.len() >= campaign.terms.min_views as usize)?;
-            let eyed = Eyed { user, item: trace.item, views: views.len() as u32, at, price: prices.seen(event) };
-            scene.available(trace.item).then_some(eyed)
+/// Columns: `user_id`, `item_id`; `views`, how often; `viewed_at`, the last time; `price_then`,
+/// that of the event, else the median of the item's week (null if the log has none); `price_now`
+/// (null if unknown). Rows by shopper, then the most looked at first.
+pub(super) fn browsed(campaign: &Campaign) -> Result<Table> {
+    let snapshot = campaign.snapshot()?;
+    let thresholds = &campaign.thresholds;
+    let since = snapshot.now - thresholds.window;
+    let prices = PriceHistory::of(snapshot, thresholds.window);
+    let rows = for_each_shopper(campaign, |user, items| {
+        let viewed = |events: &ItemEvents| {
+            let bought = events.last_purchase().unwrap_or(i64::MIN);
+            let is_view = |&(time, _, role): &(i64, usize, EventRole)| {
+                role == EventRole::View && time >= since && time > bought
+            };
+            let views: Vec<(i64, usize, EventRole)> = events.iter().filter(is_view).collect();
+            let &(viewed_at, event, _) = views.last()?;
+            let is_listed =
+                views.len() >= thresholds.min_views as usize && snapshot.is_available(events.item);
+            is_listed.then(|| ViewedItem {
+                user,
+                item: events.item,
+                views: views.len() as u32,
+                viewed_at,
+                price_then: prices.seen_at(event),
+            })
         };
-        let mut eyed: Vec<Eyed> = traces.iter().filter_map(eyed).collect();
-        eyed.sort_by_key(|eyed| (Reverse(eyed.views), Reverse(eyed.at), eyed.item));
-        eyed
+        let mut viewed: Vec<ViewedItem> = items.iter().filter_map(viewed).collect();
+        viewed.sort_by_key(|one| (Reverse(one.views), Reverse(one.viewed_at), one.item));
+        viewed
     })?;
-    let chosen = campaign.choose(lines, |eyed| eyed.user)?;
-    let lines = &chosen.lines;
+    let admitted = campaign.admit_rows(rows, |row| row.user)?;
+    let (rows, log) = (&admitted.rows, &snapshot.log);
     let columns = vec![
-        text("user_id", lines.iter().map(|eyed| Some(scene.log.users.id(eyed.user)))),
-        text("item_id", lines.iter().map(|eyed| Some(scene.log.items.id(eyed.item)))),
-        whole("views", lines.iter().map(|eyed| eyed.views)),
-        moments("viewed_at", lines.iter().map(|eyed| eyed.at)),
-        number("price_then", lines.iter().map(|eyed| eyed.price)),
-        number("price_now", lines.iter().map(|eyed| scene.price(eyed.item))),
+        text(
+            "user_id",
+            rows.iter().map(|row| Some(log.users.id(row.user))),
+        ),
+        text(
+            "item_id",
+            rows.iter().map(|row| Some(log.items.id(row.item))),
+        ),
+        whole("views", rows.iter().map(|row| row.views)),
+        times("viewed_at", rows.iter().map(|row| row.viewed_at)),
+        number("price_then", rows.iter().map(|row| row.price_then)),
+        number("price_now", rows.iter().map(|row| snapshot.price(row.item))),
     ];
-    let looked_for = "looked at an item that often within the window (--min-views, --window-days) without buying it";
-    Ok(chosen.sheet(columns, scene.without(&[EventRole::View], looked_for)))
+    let searched = "looked at an item that often within the window (--min-views, --window-days) \
+                    without buying it";
+    Ok(admitted.into_table(columns, snapshot.why_empty(&[EventRole::View], searched)))
 }

@@ -1,94 +1,116 @@
 //! The task `buy-again`: what a shopper buys again.
 
-use super::upsell::calibration;
-use super::{Evaluation, Parts, Row, relevant};
-use crate::progress::Progress;
+use super::compare::{Comparison, Method, ServedModels, scored_items};
+use super::{Evaluation, TrainTestSplit, calibration, test_choices};
 use crate::report::count;
 use crate::settings::Settings;
-use aisle_models::metrics::{Measured, Population};
-use aisle_models::{Bundle, Due, ForAgain, Scored, TopK, day};
+use aisle_data::millis_to_days;
+use aisle_models::{ReorderCandidate, ReorderRequest, TopK, days_since_epoch};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
-use serde_json::Value;
-use std::time::Instant;
 
-/// Buy again: for each shopper of the test part who bought in it something they had before, those items are asked for among all they
-/// had. The server's own answers are measured; calibration is measured over everything that the shoppers of the test part had.
-pub fn buy_again(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation> {
-    let progress = Progress::of(settings.device, None);
-    let began = Instant::now();
-    let bundle = Bundle::fit(&parts.train, &settings.data(), settings.hyperparameters(), &progress)?;
-    progress.clear();
-    let fit_seconds = began.elapsed().as_secs_f64();
-    let (wanted, _) = relevant(&parts.test, &bundle.users, &bundle.items);
+/// A shopper who bought something again.
+struct Question {
+    user: u32,
+    /// All items that they bought before, ascending.
+    candidates: Vec<ReorderCandidate>,
+    /// Those that they bought again, ascending.
+    reordered: Vec<u32>,
+}
+
+/// Measures which items shoppers buy again.
+///
+/// For each shopper who bought in the test part something that they had bought before, those items
+/// are asked for among all that they had. The served answers are measured; calibration is measured
+/// over everything that any shopper of the test part had.
+///
+/// # Errors
+/// What the fits return; nobody bought anything again.
+pub fn buy_again(parts: &TrainTestSplit, settings: &Settings, k: usize) -> Result<Evaluation> {
+    let served = ServedModels::fit(parts, settings)?;
+    let (models, live) = (&served.models, &served.live);
     let span = parts.test.span();
-    let now = span.map(|(first, _)| day(first));
-    let days = span.map_or(f64::from(bundle.buy_again_model().horizon()), |(first, last)| (last - first) as f64 / 86_400_000.0);
-    let asked: Vec<(u32, Vec<Due>, Vec<u32>)> = wanted
-        .into_par_iter()
-        .map(|(user, items)| {
-            let due = bundle.due(user, now, days as f32);
-            let again = due.iter().map(|due| due.item).filter(|item| items.binary_search(item).is_ok()).collect();
-            (user, due, again)
+    let now = span.map(|(first, _)| days_since_epoch(first));
+    let horizon = f64::from(models.buy_again.horizon());
+    let days = span.map_or(horizon, |(first, last)| millis_to_days(last - first));
+    let choices = test_choices(&parts.test, &models.users, &models.items);
+    let question = |(user, bought): (u32, Vec<u32>)| {
+        let candidates = models
+            .buy_again_parts()
+            .reorder_candidates(user, now, days as f32);
+        let items = candidates.iter().map(|candidate| candidate.item);
+        let reordered = items.filter(|item| bought.binary_search(item).is_ok());
+        Question {
+            user,
+            reordered: reordered.collect(),
+            candidates,
+        }
+    };
+    let mut questions: Vec<Question> = choices.by_user.into_par_iter().map(question).collect();
+    let predictions = questions.iter().flat_map(|question| {
+        question.candidates.iter().map(|candidate| {
+            let happened = question.reordered.binary_search(&candidate.item).is_ok();
+            (f64::from(candidate.probability), happened)
         })
-        .collect();
-    let chances = asked.iter().flat_map(|(_, due, again)| {
-        due.iter().map(move |due| (f64::from(due.probability), again.binary_search(&due.item).is_ok()))
     });
-    let (error, told, happened) = calibration(chances.collect());
-    let questions: Vec<_> = asked.into_iter().filter(|(_, _, again)| !again.is_empty()).collect();
+    let figures = calibration::figures(predictions.collect(), "the probabilities").to_vec();
+    questions.retain(|question| !question.reordered.is_empty());
     if questions.is_empty() {
         bail!("no shopper of the test part bought anything again: choose another split");
     }
-    let relevant: Vec<&[u32]> = questions.iter().map(|question| question.2.as_slice()).collect();
-    let groups: Vec<u32> = questions.iter().map(|question| question.0).collect();
-    let item_users: Vec<u32> = (0..bundle.items.len() as u32).map(|item| bundle.popular().sales(item) as u32).collect();
-    let candidates = questions.iter().map(|question| question.1.len()).sum::<usize>() / questions.len();
-    let population =
-        Population { candidates: bundle.trained().count(), item_users: &item_users, users: bundle.users.len(), categories: &[] };
-    let mut rows = Vec::new();
-    let mut run = |name: &str, params: Value, rank: &(dyn Fn(u32, &[Due]) -> Vec<Scored> + Sync)| {
-        let began = Instant::now();
-        let answers: Vec<Vec<Scored>> = questions.par_iter().map(|(user, due, _)| rank(*user, due)).collect();
-        let evaluate_seconds = began.elapsed().as_secs_f64();
-        let measured = Measured::of(&answers, &relevant, k, population).grouped(groups.clone());
-        rows.push(Row {
-            name: name.into(),
-            params,
-            measured,
-            slices: Vec::new(),
-            fit_seconds,
-            epoch_seconds: None,
-            evaluate_seconds,
-        });
-    };
-    run("buy-again", serde_json::to_value(&settings.buy_again)?, &|user, _| {
-        let answer = bundle.buy_again(&ForAgain { user: Some(user), k, now, ..ForAgain::default() });
-        answer.items.iter().map(|ranked| Scored { item: ranked.item, score: ranked.score }).collect()
+    let mut comparison = Comparison::new(
+        &questions,
+        |question| &question.reordered,
+        |question| question.user,
+        served.population(),
+        k,
+    );
+    let params = serde_json::to_value(&settings.buy_again)?;
+    let method = Method::new("buy-again", params, served.fit_seconds);
+    comparison.run(method, |question, found| {
+        let request = ReorderRequest {
+            user: Some(question.user),
+            k,
+            now,
+            ..ReorderRequest::default()
+        };
+        let answer = aisle_models::buy_again(models, live, &request);
+        found.items.extend(scored_items(&answer));
     });
-    type Score = fn(&Due) -> f32;
-    // Ties by recency, so that frequency is as good as it can be.
-    let frequency: Score = |due| due.orders as f32 - due.since / 1e6;
-    let baselines: [(&str, Score); 3] =
-        [("frequency", frequency), ("latest", |due| -due.since), ("most overdue", |due| -due.due_in)];
+    type Score = fn(&ReorderCandidate) -> f32;
+    // Recency breaks the ties of frequency, so that it is as good as it can be.
+    let frequency: Score = |candidate| candidate.orders as f32 - candidate.days_since / 1e6;
+    let baselines: [(&str, Score); 3] = [
+        ("frequency", frequency),
+        ("latest", |candidate| -candidate.days_since),
+        ("most overdue", |candidate| -candidate.days_until_due),
+    ];
     for (name, score) in baselines {
-        run(name, Value::Null, &|_, due| {
+        let method = Method::baseline(name, served.fit_seconds);
+        comparison.run(method, |question, found| {
             let mut top = TopK::new(k);
-            due.iter().filter(|due| bundle.catalog.available[due.item as usize]).for_each(|due| top.offer(due.item, score(due)));
-            top.into_sorted()
+            for candidate in &question.candidates {
+                if models.catalog.available[candidate.item as usize] {
+                    top.offer(candidate.item, score(candidate));
+                }
+            }
+            found.items.extend(top.into_sorted());
         });
     }
+    let candidates: usize = questions.iter().map(|one| one.candidates.len()).sum();
     let headline = format!(
-        "buy-again, {}: {} shoppers who bought something again within {days:.0} days, {} items had before each (mean)",
-        parts.split,
+        "buy-again, {}: {} shoppers who bought something again within {days:.0} days, {} items \
+         had before each (mean)",
+        parts.description,
         count(questions.len() as u64),
-        count(candidates as u64),
+        count((candidates / questions.len()) as u64),
     );
-    let figures = vec![
-        ("calibration error of the probabilities".into(), error),
-        ("mean probability told".into(), told),
-        ("mean share that happened".into(), happened),
-    ];
-    let sizes = (bundle.users.len(), population.candidates, bundle.manifest.counts.interactions);
-    Ok(Evaluation { headline, metric: "ndcg", rows, sizes, checks: Vec::new(), figures })
+    Ok(Evaluation {
+        headline,
+        metric: "ndcg",
+        rows: comparison.rows,
+        training: served.training_size(),
+        checks: Vec::new(),
+        figures,
+    })
 }

@@ -1,227 +1,467 @@
 //! The task `cold`: which new product suits whom, measured by hiding items.
 
-use super::{Evaluation, Parts, Row, params, relevant};
-use crate::progress::Progress;
+use super::compare::{Comparison, Method, params, rows_of_items};
+use super::{Check, Evaluation, Figure, TrainTestSplit, TrainingSize, mean, test_choices};
+use crate::progress::ProgressReporter;
 use crate::report::count;
 use crate::settings::{Algorithm, Settings};
-use aisle_data::{Catalog, Dataset, Interactions, NONE, Orders, mix};
-use aisle_models::metrics::{Measured, Population, score};
-use aisle_models::{Bitmap, ContentCosine, ContentFeatures, Eligible, Fit, History, Recommend, Scored, Training};
+use aisle_data::{Catalog, Dataset, EventLog, Interactions, NONE, Orders};
+use aisle_math::random::mix;
+use aisle_models::metrics::{Population, score};
+use aisle_models::{
+    Bitmap, ContentCosine, ContentFeatures, Eligible, Fit, History, Recommend, Scored, Training,
+};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Distinct shoppers in the training part that make an item worth hiding.
-const ENOUGH: usize = 10;
-/// One in so many of these is hidden.
-const HIDDEN: u64 = 10;
+const MIN_SHOPPERS: u32 = 10;
+/// One in so many of these items is hidden.
+const HIDDEN_ONE_IN: u64 = 10;
+/// Shoppers ranked at once.
+const BLOCK: usize = 4096;
+/// Place of NDCG among the metrics of one query.
+const NDCG: usize = 3;
 
-/// A shopper and the hidden items that they chose.
+/// A shopper and the items that they chose.
 struct Question {
     user: u32,
+    /// Ascending.
     chosen: Vec<u32>,
 }
 
-/// What all methods are asked.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    questions: &'a [Question],
-    interactions: &'a Interactions,
-    /// The hidden items, ascending.
-    hidden: &'a [u32],
+/// Measures which new product suits whom.
+///
+/// A tenth of the items that ten shoppers or more chose in the training part is hidden: their
+/// events are taken out of it, with the prices that these events tell, and only the catalogue knows
+/// them. For each shopper with a history, the hidden items are ranked among themselves. Relevant
+/// are those that the shopper bought (in a log without purchases: chose) in the test part and not
+/// before. Figures tell how the hidden items rank among the whole catalogue, and what they cost the
+/// ranking of the items with events.
+///
+/// # Errors
+/// What the fits return; a log without shoppers; a catalogue without content; nobody chose a hidden
+/// item.
+pub fn cold(
+    parts: &TrainTestSplit,
+    settings: &Settings,
+    algorithms: &[Algorithm],
     k: usize,
-}
-
-impl Asked<'_> {
-    fn history(&self, user: u32) -> History<'_> {
-        let (items, values) = self.interactions.by_user.row(user as usize);
-        History { items, values, user: Some(user) }
-    }
-
-    fn histories(&self) -> Vec<History<'_>> {
-        self.questions.iter().map(|question| self.history(question.user)).collect()
-    }
-
-    /// The best hidden items of each shopper by a score of all of them; equal scores in an order of no meaning.
-    fn by(&self, score: impl Fn(History) -> Vec<f32> + Sync) -> Vec<Vec<Scored>> {
-        let one = |question: &Question| {
-            let scores = score(self.history(question.user));
-            let mut order: Vec<usize> = (0..self.hidden.len()).collect();
-            let luck = |at: usize| mix(u64::from(question.user) << 32 | u64::from(self.hidden[at]));
-            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(luck(a).cmp(&luck(b))));
-            order.truncate(self.k);
-            order.into_iter().map(|at| Scored { item: self.hidden[at], score: scores[at] }).collect()
-        };
-        self.questions.par_iter().map(one).collect()
-    }
-}
-
-/// Cold: a tenth of the items that ten shoppers or more chose in the training part is hidden: their events are taken out of it, prices that
-/// events told included, and only the catalogue knows them. For each shopper with a past, the hidden items are ranked among themselves;
-/// relevant are those that the shopper bought (in a log without purchases: chose) in the test part and, of the hidden past, not before.
-/// Figures say how they fare among the whole catalogue, and what their company costs the items that everybody knows.
-pub fn cold(parts: &Parts, settings: &Settings, algorithms: &[Algorithm], k: usize) -> Result<Evaluation> {
-    let whole = parts.train.log.with_min_users(settings.clean.min_users_per_item);
-    let before = Interactions::of(&whole);
-    if before.rows_are_orders {
-        bail!("the task 'cold' needs shoppers, and no event of the training part names one (user_id)");
-    }
-    let catalog = &parts.train.catalog;
-    if catalog.category.is_blank() && catalog.brand.is_blank() && catalog.title.is_blank() {
-        bail!("the task 'cold' needs to know something of items: give --items with a category, a brand or a title");
-    }
-    let holders = |item: u32| before.by_item.columns(item as usize).len();
-    let draw = |item: &u32| holders(*item) >= ENOUGH && mix(u64::from(*item)).is_multiple_of(HIDDEN);
-    let hidden: Vec<u32> = (0..before.items() as u32).filter(draw).collect();
-    let is_hidden = Bitmap::of(before.items(), |item| hidden.binary_search(&item).is_ok());
-    let log = whole.select(|event| !is_hidden.contains(whole.item[event]));
-    let raw = parts.train.log.select(|event| !is_hidden.contains(parts.train.log.item[event]));
+) -> Result<Evaluation> {
+    let raw_log = &parts.train.log;
+    let whole_log = raw_log.with_min_users(settings.clean.min_users_per_item);
+    let before = Interactions::of(&whole_log);
+    check_data(parts, &before)?;
+    let item_users = rows_of_items(&before);
+    let hidden = HiddenItems::draw(&item_users);
+    let (log, raw_log) = (hidden.without(&whole_log), hidden.without(raw_log));
     let interactions = Interactions::of(&log);
     let orders = Orders::of(&log);
-    let mut catalog = catalog.clone();
+    let mut catalog = parts.train.catalog.clone();
     Dataset::fill_prices(&mut catalog, &log);
-    let users = &parts.train.user_attributes;
-    let training = Training { log: &log, interactions: &interactions, orders: &orders, catalog: &catalog, users };
-
-    let (wanted, _) = relevant(&parts.test, &log.users, &log.items);
-    let (mut questions, mut others, mut repeats) = (Vec::new(), Vec::new(), 0);
-    for (user, items) in wanted {
-        if interactions.by_user.columns(user as usize).is_empty() {
-            continue;
-        }
-        let past = before.by_user.columns(user as usize);
-        let new = |item: &u32| past.binary_search(item).is_err() && (*item as usize) < before.items();
-        let (found, rest): (Vec<u32>, Vec<u32>) = items.into_iter().partition(|&item| is_hidden.contains(item));
-        let chosen: Vec<u32> = found.iter().copied().filter(new).collect();
-        repeats += found.len() - chosen.len();
-        let rest: Vec<u32> = rest.into_iter().filter(new).collect();
-        for (chosen, of) in [(chosen, &mut questions), (rest, &mut others)] {
-            if !chosen.is_empty() {
-                of.push(Question { user, chosen });
-            }
-        }
+    let training = Training {
+        log: &log,
+        interactions: &interactions,
+        orders: &orders,
+        catalog: &catalog,
+        users: &parts.train.user_attributes,
+    };
+    let questions = Questions::of(parts, &training, &before, &hidden)?;
+    let population = Population {
+        candidates: hidden.items.len(),
+        item_users: &item_users,
+        users: interactions.users(),
+        categories: &[],
+    };
+    let comparison = Comparison::new(
+        &questions.of_hidden,
+        |question| &question.chosen,
+        |question| question.user,
+        population,
+        k,
+    );
+    let mut run = Run {
+        training,
+        raw_log: &raw_log,
+        settings,
+        hidden: &hidden,
+        with_events: Bitmap::of(before.items(), |item| {
+            !interactions.by_item.columns(item as usize).is_empty()
+        }),
+        of_known: &questions.of_known,
+        comparison,
+        checks: Vec::new(),
+        figures: Vec::new(),
+    };
+    for &algorithm in algorithms {
+        run.measure(algorithm)?;
     }
-    if questions.is_empty() {
+    run.measure_baselines();
+    Ok(Evaluation {
+        headline: questions.headline(parts, &hidden),
+        metric: "ndcg",
+        training: TrainingSize {
+            users: interactions.users(),
+            items: run.with_events.count(),
+            interactions: interactions.nnz(),
+        },
+        rows: run.comparison.rows,
+        checks: run.checks,
+        figures: run.figures,
+    })
+}
+
+/// Refuses data that the task cannot be measured on.
+fn check_data(parts: &TrainTestSplit, interactions: &Interactions) -> Result<()> {
+    if interactions.rows_are_orders {
         bail!(
-            "no shopper with a past chose one of the {} hidden items in the test part: the log is too small, or choose another split",
-            hidden.len()
+            "the task 'cold' needs shoppers, and no event of the training part names one (user_id)"
         );
     }
-    let asked = Asked { questions: &questions, interactions: &interactions, hidden: &hidden, k };
-    let known_asked = Asked { questions: &others, ..asked };
-    let item_users: Vec<u32> = (0..before.items() as u32).map(|item| holders(item) as u32).collect();
-    let population = Population { candidates: hidden.len(), item_users: &item_users, users: interactions.users(), categories: &[] };
-    let relevant: Vec<&[u32]> = questions.iter().map(|question| question.chosen.as_slice()).collect();
-    let groups: Vec<u32> = questions.iter().map(|question| question.user).collect();
-    let known = Bitmap::of(before.items(), |item| !interactions.by_item.columns(item as usize).is_empty());
-    let row = |name: &str, params: Value, answers: &[Vec<Scored>], (fit_seconds, began): (f64, Instant)| Row {
-        name: name.into(),
-        params,
-        measured: Measured::of(answers, &relevant, k, population).grouped(groups.clone()),
-        slices: Vec::new(),
-        fit_seconds,
-        epoch_seconds: None,
-        evaluate_seconds: began.elapsed().as_secs_f64(),
-    };
+    let catalog = &parts.train.catalog;
+    if catalog.category.has_no_text() && catalog.brand.has_no_text() && catalog.title.has_no_text()
+    {
+        bail!(
+            "the task 'cold' needs to know something of items: give --items with a category, a \
+             brand or a title"
+        );
+    }
+    Ok(())
+}
 
-    let progress = Progress::of(settings.device, None);
-    let (mut rows, mut checks, mut figures) = (Vec::new(), Vec::new(), Vec::new());
-    for &algorithm in algorithms {
+/// The items that are hidden from training.
+struct HiddenItems {
+    /// Ascending.
+    items: Vec<u32>,
+    set: Bitmap,
+}
+
+impl HiddenItems {
+    /// Draws them by a hash of their rows.
+    fn draw(item_users: &[u32]) -> Self {
+        let is_hidden = |&item: &u32| {
+            item_users[item as usize] >= MIN_SHOPPERS
+                && mix(u64::from(item)).is_multiple_of(HIDDEN_ONE_IN)
+        };
+        let items: Vec<u32> = (0..item_users.len() as u32).filter(is_hidden).collect();
+        let set = Bitmap::of(item_users.len(), |item| items.binary_search(&item).is_ok());
+        Self { items, set }
+    }
+
+    /// A log without the events of hidden items.
+    fn without(&self, log: &EventLog) -> EventLog {
+        log.select(|event| !self.set.contains(log.item[event]))
+    }
+}
+
+/// Whom methods are asked about.
+struct Questions {
+    /// Shoppers with the hidden items that they chose.
+    of_hidden: Vec<Question>,
+    /// Shoppers with the other items that they chose.
+    of_known: Vec<Question>,
+    /// Hidden items that a shopper had chosen before too: they are not asked for.
+    repeats: usize,
+}
+
+impl Questions {
+    fn of(
+        parts: &TrainTestSplit,
+        training: &Training,
+        before: &Interactions,
+        hidden: &HiddenItems,
+    ) -> Result<Self> {
+        let log = training.log;
+        let choices = test_choices(&parts.test, &log.users, &log.items);
+        let mut questions = Self {
+            of_hidden: Vec::new(),
+            of_known: Vec::new(),
+            repeats: 0,
+        };
+        for (user, items) in choices.by_user {
+            let history = training.interactions.by_user.columns(user as usize);
+            if history.is_empty() {
+                continue;
+            }
+            let had = before.by_user.columns(user as usize);
+            let is_new =
+                |item: &u32| had.binary_search(item).is_err() && (*item as usize) < before.items();
+            let is_hidden = |item: &u32| hidden.set.contains(*item);
+            let (of_hidden, of_known): (Vec<u32>, Vec<u32>) =
+                items.iter().partition(|item| is_hidden(item));
+            let asked = of_hidden.iter().copied().filter(is_new).collect::<Vec<_>>();
+            questions.repeats += of_hidden.len() - asked.len();
+            let known = of_known.into_iter().filter(is_new).collect::<Vec<_>>();
+            for (chosen, list) in [
+                (asked, &mut questions.of_hidden),
+                (known, &mut questions.of_known),
+            ] {
+                if !chosen.is_empty() {
+                    list.push(Question { user, chosen });
+                }
+            }
+        }
+        if questions.of_hidden.is_empty() {
+            bail!(
+                "no shopper with a history chose one of the {} hidden items in the test part: the \
+                 log is too small, or choose another split",
+                hidden.items.len()
+            );
+        }
+        Ok(questions)
+    }
+
+    fn headline(&self, parts: &TrainTestSplit, hidden: &HiddenItems) -> String {
+        let chosen: usize = self.of_hidden.iter().map(|one| one.chosen.len()).sum();
+        let mut text = format!(
+            "cold, {}: {} items hidden, one in {HIDDEN_ONE_IN} of those with {MIN_SHOPPERS} \
+             shoppers or more; {} shoppers chose {} of them",
+            parts.description,
+            count(hidden.items.len() as u64),
+            count(self.of_hidden.len() as u64),
+            count(chosen as u64),
+        );
+        if self.repeats > 0 {
+            text += &format!(
+                "\n  {} choices repeat earlier ones and are not asked for",
+                count(self.repeats as u64)
+            );
+        }
+        text
+    }
+}
+
+/// What methods are fitted to and asked, and the results so far.
+struct Run<'a> {
+    training: Training<'a>,
+    /// The log before rare items were left out of it: it tells which cold items were seen.
+    raw_log: &'a EventLog,
+    settings: &'a Settings,
+    hidden: &'a HiddenItems,
+    /// Items with events in the training part.
+    with_events: Bitmap,
+    of_known: &'a [Question],
+    comparison: Comparison<'a, Question>,
+    checks: Vec<Check>,
+    figures: Vec<Figure>,
+}
+
+impl<'a> Run<'a> {
+    /// Fits one algorithm, places the hidden items by their content, and measures their ranking.
+    fn measure(&mut self, algorithm: Algorithm) -> Result<()> {
+        let progress = ProgressReporter::of(self.settings.device, None);
         let name = algorithm.name();
         let began = Instant::now();
-        let chosen = settings.personal(algorithm).resolved(&training, &progress)?;
-        let mut model = chosen.fit(&training, &progress)?;
-        let alone = mean_ndcg(model.as_ref(), &known_asked, &known);
+        let personal = self.settings.personal(algorithm);
+        let personal = personal.resolved(&self.training, &progress)?;
+        let mut model = personal.fit(&self.training, &progress)?;
+        let ndcg_before = self.ndcg_of_known(model.as_ref(), &self.with_events);
+        let content = &self.settings.content;
         let began_content = Instant::now();
-        let placed = settings.content.introduce(&training, &raw, model.as_mut())?.items;
+        let placed = content.add_cold_items(&self.training, self.raw_log, model.as_mut())?;
         let content_seconds = began_content.elapsed().as_secs_f64();
         let fit_seconds = began.elapsed().as_secs_f64();
         progress.clear();
-        let began = Instant::now();
-        let histories = asked.histories();
-        let answers = recommend(model.as_ref(), &histories, &is_hidden, k);
-        let mut settled = params(&chosen);
-        settled["content"] = json!(settings.content);
-        rows.push(row(name, settled, &answers, (fit_seconds, began)));
-        let mut all = known.clone();
-        (0..before.items() as u32).filter(|&item| model.knows(item)).for_each(|item| all.insert(item));
-        checks.push((
-            format!("hidden items that {name} knows"),
-            hidden.iter().filter(|&&item| model.knows(item)).count(),
-            hidden.len(),
-        ));
-        figures.push((format!("{name}: seconds that content took for {} items", count(placed as u64)), content_seconds));
-        let among = recommend(model.as_ref(), &histories, &all, k);
-        let found = among.iter().zip(&relevant).map(|(answer, relevant)| scores(answer, relevant, k)[0]).sum::<f64>();
-        figures.push((
-            format!("{name}: recall@{k} of hidden items among all {}", count(all.count() as u64)),
-            found / relevant.len() as f64,
-        ));
-        let shown = among.iter().flatten().filter(|scored| is_hidden.contains(scored.item)).count();
-        let without_events = among.iter().flatten().filter(|scored| !known.contains(scored.item)).count();
-        let answered = among.iter().map(Vec::len).sum::<usize>().max(1) as f64;
-        figures.push((format!("{name}: share of these answers that are hidden items"), shown as f64 / answered));
-        figures.push((format!("{name}: share of these answers without events"), without_events as f64 / answered));
-        figures.push((format!("{name}: ndcg@{k} of known items among known items"), alone));
-        figures.push((format!("{name}: ndcg@{k} of known items among all"), mean_ndcg(model.as_ref(), &known_asked, &all)));
-    }
-    let began = Instant::now();
-    rows.push(row("by category", Value::Null, &asked.by(|history| habits(&catalog, history, &hidden)), (0.0, began)));
-    let began = Instant::now();
-    let features = ContentFeatures::of(&catalog, &settings.content.attributes, |item| known.contains(item));
-    let cosine = ContentCosine::new(features, &known.iter().collect::<Vec<_>>());
-    let like = |history: History| cosine.profile((history.items, history.values), &hidden);
-    rows.push(row("content cosine", Value::Null, &asked.by(like), (0.0, began)));
-    let began = Instant::now();
-    rows.push(row("random", Value::Null, &asked.by(|_| vec![0.0; hidden.len()]), (0.0, began)));
 
-    let mut headline = format!(
-        "cold, {}: {} items hidden, one in {HIDDEN} of those with {ENOUGH} shoppers or more; {} shoppers chose {} of them",
-        parts.split,
-        count(hidden.len() as u64),
-        count(questions.len() as u64),
-        count(relevant.iter().map(|items| items.len()).sum::<usize>() as u64),
-    );
-    if repeats > 0 {
-        headline += &format!("\n  {} choices repeat the hidden past and are not asked for", count(repeats as u64));
+        let began = Instant::now();
+        let k = self.comparison.k;
+        let histories = self.histories(self.comparison.questions);
+        let answers = recommend(model.as_ref(), &histories, &self.hidden.set, k);
+        let mut own_params = params(&personal);
+        own_params["content"] = json!(content);
+        let method = Method::new(name, own_params, fit_seconds);
+        self.comparison.add(method, &answers, began);
+
+        let is_known = |&&item: &&u32| model.knows_cold_item(item);
+        let hidden = &self.hidden.items;
+        let known = hidden.iter().filter(is_known).count();
+        let check = format!("hidden items that {name} knows");
+        self.checks.push(Check::new(check, known, hidden.len()));
+        let figure = format!(
+            "{name}: seconds that content took for {} items",
+            count(placed.items as u64)
+        );
+        self.figures.push(Figure::new(figure, content_seconds));
+        self.add_figures_among_all(name, model.as_ref(), ndcg_before);
+        Ok(())
     }
-    let sizes = (interactions.users(), known.count(), interactions.nnz());
-    Ok(Evaluation { headline, metric: "ndcg", rows, sizes, checks, figures })
+
+    /// Figures on the ranking of the whole catalogue.
+    fn add_figures_among_all(&mut self, name: &str, model: &dyn Recommend, ndcg_before: f64) {
+        let k = self.comparison.k;
+        let mut all = self.with_events.clone();
+        for item in 0..self.training.interactions.items() as u32 {
+            if model.knows_cold_item(item) {
+                all.insert(item);
+            }
+        }
+        let histories = self.histories(self.comparison.questions);
+        let answers = recommend(model, &histories, &all, k);
+        let relevant = &self.comparison.relevant;
+        let recalls = answers
+            .iter()
+            .zip(relevant)
+            .map(|(answer, relevant)| metrics_of(answer, relevant, k)[0]);
+        let recall = recalls.sum::<f64>() / relevant.len() as f64;
+        let answered = answers.iter().map(Vec::len).sum::<usize>().max(1) as f64;
+        let share = |counts: &dyn Fn(u32) -> bool| {
+            let items = answers.iter().flatten();
+            items.filter(|scored| counts(scored.item)).count() as f64 / answered
+        };
+        let figures = [
+            (
+                format!(
+                    "recall@{k} of hidden items among all {}",
+                    count(all.count() as u64)
+                ),
+                recall,
+            ),
+            (
+                "share of these answers that are hidden items".into(),
+                share(&|item| self.hidden.set.contains(item)),
+            ),
+            (
+                "share of these answers without events".into(),
+                share(&|item| !self.with_events.contains(item)),
+            ),
+            (
+                format!("ndcg@{k} of known items among known items"),
+                ndcg_before,
+            ),
+            (
+                format!("ndcg@{k} of known items among all"),
+                self.ndcg_of_known(model, &all),
+            ),
+        ];
+        let named = figures.map(|(figure, value)| Figure::new(format!("{name}: {figure}"), value));
+        self.figures.extend(named);
+    }
+
+    /// The mean NDCG of items with events, ranked among `allowed`.
+    fn ndcg_of_known(&self, model: &dyn Recommend, allowed: &Bitmap) -> f64 {
+        let k = self.comparison.k;
+        let answers = recommend(model, &self.histories(self.of_known), allowed, k);
+        let pairs = answers.iter().zip(self.of_known);
+        let ndcg = |(answer, question): (&Vec<Scored>, &Question)| {
+            metrics_of(answer, &question.chosen, k)[NDCG]
+        };
+        mean(&pairs.map(ndcg).collect::<Vec<_>>())
+    }
+
+    /// Measures what a shop could do without a model.
+    fn measure_baselines(&mut self) {
+        let catalog = self.training.catalog;
+        let hidden = &self.hidden.items;
+        let began = Instant::now();
+        let answers = self.rank_by(|history| by_category_and_brand(catalog, history, hidden));
+        self.add_baseline("by category", &answers, began);
+
+        let began = Instant::now();
+        let attributes = &self.settings.content.attributes;
+        let features =
+            ContentFeatures::of(catalog, attributes, |item| self.with_events.contains(item));
+        let with_events: Vec<u32> = self.with_events.iter().collect();
+        let cosine = ContentCosine::new(features, &with_events);
+        let answers =
+            self.rank_by(|history| cosine.profile((history.items, history.values), hidden));
+        self.add_baseline("content cosine", &answers, began);
+
+        let began = Instant::now();
+        let answers = self.rank_by(|_| vec![0.0; hidden.len()]);
+        self.add_baseline("random", &answers, began);
+    }
+
+    fn add_baseline(&mut self, name: &str, answers: &[Vec<Scored>], began: Instant) {
+        self.comparison
+            .add(Method::baseline(name, 0.0), answers, began);
+    }
+
+    /// The best hidden items of each shopper by a score of all of them. A hash orders equal scores.
+    fn rank_by(&self, score: impl Fn(History) -> Vec<f32> + Sync) -> Vec<Vec<Scored>> {
+        let hidden = &self.hidden.items;
+        let of_shopper = |question: &Question| {
+            let scores = score(self.history(question.user));
+            let tie_break = |at: usize| mix(u64::from(question.user) << 32 | u64::from(hidden[at]));
+            let mut order: Vec<usize> = (0..hidden.len()).collect();
+            order.sort_by(|&a, &b| {
+                let by_score = scores[b].total_cmp(&scores[a]);
+                by_score.then(tie_break(a).cmp(&tie_break(b)))
+            });
+            order.truncate(self.comparison.k);
+            let scored = order.into_iter().map(|at| Scored {
+                item: hidden[at],
+                score: scores[at],
+            });
+            scored.collect()
+        };
+        self.comparison
+            .questions
+            .par_iter()
+            .map(of_shopper)
+            .collect()
+    }
+
+    fn histories(&self, questions: &[Question]) -> Vec<History<'a>> {
+        let users = questions.iter().map(|question| question.user);
+        users.map(|user| self.history(user)).collect()
+    }
+
+    /// What a shopper did in the training part, without hidden items.
+    fn history(&self, user: u32) -> History<'a> {
+        let (items, values) = self.training.interactions.by_user.row(user as usize);
+        History {
+            items,
+            values,
+            user: Some(user),
+        }
+    }
 }
 
-/// A model's answers among `allowed`, what the shopper had left out.
-fn recommend(model: &dyn Recommend, histories: &[History], allowed: &Bitmap, k: usize) -> Vec<Vec<Scored>> {
+/// A model's answers among `allowed`, without what the shoppers had.
+fn recommend(
+    model: &dyn Recommend,
+    histories: &[History],
+    allowed: &Bitmap,
+    k: usize,
+) -> Vec<Vec<Scored>> {
     let mut answers = Vec::with_capacity(histories.len());
-    for block in histories.chunks(4096) {
-        let eligible: Vec<Eligible> = block.iter().map(|history| Eligible::without(allowed, history.items)).collect();
+    for block in histories.chunks(BLOCK) {
+        let eligible: Vec<Eligible> = block
+            .iter()
+            .map(|history| Eligible::without(allowed, history.items))
+            .collect();
         answers.extend(model.recommend_batch(block, k, &eligible));
     }
     answers
 }
 
-fn scores(answer: &[Scored], relevant: &[u32], k: usize) -> [f64; 6] {
-    score(&answer.iter().map(|scored| scored.item).collect::<Vec<_>>(), relevant, k)
+fn metrics_of(answer: &[Scored], relevant: &[u32], k: usize) -> [f64; 6] {
+    let items: Vec<u32> = answer.iter().map(|scored| scored.item).collect();
+    score(&items, relevant, k)
 }
 
-fn mean_ndcg(model: &dyn Recommend, asked: &Asked, allowed: &Bitmap) -> f64 {
-    let answers = recommend(model, &asked.histories(), allowed, asked.k);
-    let sum: f64 = answers.iter().zip(asked.questions).map(|(answer, question)| scores(answer, &question.chosen, asked.k)[3]).sum();
-    sum / answers.len().max(1) as f64
-}
-
-/// How many items of a shopper's history share an item's category, and, where as many do, its brand.
-fn habits(catalog: &Catalog, history: History, items: &[u32]) -> Vec<f32> {
-    let mut counts: BTreeMap<(bool, u32), f32> = BTreeMap::new();
-    let codes = |item: u32| [(false, catalog.category.code(item)), (true, catalog.brand.code(item))];
-    for key in history.items.iter().flat_map(|&item| codes(item)).filter(|key| key.1 != NONE) {
-        *counts.entry(key).or_default() += 1.0;
-    }
-    let scale = 1.0 / (history.items.len() + 1) as f32;
+/// The score of each item: how many items of a history share its category, and, among equals, its
+/// brand.
+fn by_category_and_brand(catalog: &Catalog, history: History, items: &[u32]) -> Vec<f32> {
+    let count = |codes: &dyn Fn(u32) -> u32| {
+        let mut counts: BTreeMap<u32, f32> = BTreeMap::new();
+        let codes = history.items.iter().map(|&item| codes(item));
+        for code in codes.filter(|&code| code != NONE) {
+            *counts.entry(code).or_default() += 1.0;
+        }
+        counts
+    };
+    let category = |item: u32| catalog.category.code(item);
+    let brand = |item: u32| catalog.brand.code(item);
+    let (of_category, of_brand) = (count(&category), count(&brand));
+    let brand_weight = 1.0 / (history.items.len() + 1) as f32;
     let score = |&item: &u32| {
-        let [category, brand] = codes(item).map(|key| counts.get(&key).copied().unwrap_or_default());
-        category + brand * scale
+        let same_category = of_category.get(&category(item)).copied().unwrap_or(0.0);
+        let same_brand = of_brand.get(&brand(item)).copied().unwrap_or(0.0);
+        same_category + same_brand * brand_weight
     };
     items.iter().map(score).collect()
 }

@@ -1,179 +1,247 @@
-//! The task `upsell`: the dearer item that a shopper stepped up to.
+//! The task `upsell`: the higher-priced item that a shopper stepped up to.
 
-use super::{Evaluation, Parts, Row, relevant};
-use crate::progress::Progress;
+use super::calibration::{self, Prediction};
+use super::compare::{Comparison, Method, ServedModels, scored_items};
+use super::{Check, Evaluation, Figure, TrainTestSplit, test_choices};
 use crate::report::count;
 use crate::settings::Settings;
-use aisle_data::Catalog;
-use aisle_models::metrics::{Measured, Population};
-use aisle_models::{Answer, Bundle, ForItem, ItemFilter, Scored, TopK, day};
+use aisle_data::millis_to_days;
+use aisle_models::{Answer, FittedModels, ItemFilter, ItemRequest, Scored, TopK, days_since_epoch};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
-use serde_json::Value;
 use std::time::Instant;
-
-/// Upsell: of each shopper of the test part and each category they knew, the item they bought there last is the anchor; where they then
-/// bought an item new to them that is dearer than it, within the band, that is asked for among all available dearer items of the category that
-/// they never had. The server's own answers are measured, and each is checked for category, band and availability. Calibration is
-/// measured over all anchors of these shoppers, also those that they stayed with.
-pub fn upsell(parts: &Parts, settings: &Settings, k: usize) -> Result<Evaluation> {
-    if parts.train.catalog.category.is_blank() {
-        bail!("the task 'upsell' needs categories: give --items with a category column, or map one in [columns.items]");
-    }
-    let progress = Progress::of(settings.device, None);
-    let began = Instant::now();
-    let bundle = Bundle::fit(&parts.train, &settings.data(), settings.hyperparameters(), &progress)?;
-    progress.clear();
-    let fit_seconds = began.elapsed().as_secs_f64();
-    let catalog: &Catalog = &bundle.catalog;
-    let (min, max) = bundle.upsell_model().band();
-    let price = |item: u32| catalog.price[item as usize];
-    let (wanted, _) = relevant(&parts.test, &bundle.users, &bundle.items);
-    let span = parts.test.span();
-    let now = span.map(|(first, _)| day(first));
-    // (shopper, anchor, what they stepped up to).
-    let asked: Vec<(u32, u32, Vec<u32>)> = wanted
-        .par_iter()
-        .flat_map_iter(|(&user, items)| {
-            let past = bundle.habits().past(user, &[], now);
-            let anchors = bundle.step_anchors(&past);
-            let bundle = &bundle;
-            anchors.into_iter().filter_map(move |anchor| {
-                let dearer = bundle.dearer(anchor, &past);
-                let steps = dearer.iter().copied().filter(|item| items.binary_search(item).is_ok()).collect();
-                (!dearer.is_empty()).then_some((user, anchor, steps))
-            })
-        })
-        .collect();
-    let ask = |user: u32, item: u32| {
-        let filter = ItemFilter { exclude: bundle.bought(user).to_vec(), ..ItemFilter::default() };
-        bundle.upsell(&ForItem { item, k, user: Some(user), now, filter, ..ForItem::default() })
-    };
-    let began = Instant::now();
-    let all_answers: Vec<Answer> = asked.par_iter().map(|&(user, anchor, _)| ask(user, anchor)).collect();
-    let evaluate_seconds = began.elapsed().as_secs_f64();
-    // Probabilities are over the days of the model's horizon, the test part may be of other length.
-    let days = span.map_or(1.0, |(first, last)| (last - first) as f64 / 86_400_000.0);
-    let stretch = days / f64::from(bundle.upsell_model().horizon().max(1.0));
-    let chances: Vec<(f64, bool)> = asked
-        .iter()
-        .zip(&all_answers)
-        .flat_map(|((_, _, steps), answer)| {
-            let chance = move |p: f32| 1.0 - (1.0 - f64::from(p)).powf(stretch);
-            answer.items.iter().map(move |ranked| (chance(ranked.score), steps.binary_search(&ranked.item).is_ok()))
-        })
-        .collect();
-    let (questions, of_questions): (Vec<_>, Vec<_>) =
-        asked.into_iter().zip(all_answers).filter(|((_, _, steps), _)| !steps.is_empty()).unzip();
-    if questions.is_empty() {
-        bail!("no shopper of the test part stepped up within a category: choose another split, or widen upsell.max_ratio");
-    }
-    let relevant: Vec<&[u32]> = questions.iter().map(|question| question.2.as_slice()).collect();
-    let groups: Vec<u32> = questions.iter().map(|question| question.0).collect();
-    let item_users: Vec<u32> = (0..bundle.items.len() as u32).map(|item| bundle.popular().sales(item) as u32).collect();
-    let population =
-        Population { candidates: bundle.trained().count(), item_users: &item_users, users: bundle.users.len(), categories: &[] };
-
-    let (mut right_category, mut in_band, mut available, mut total) = (0, 0, 0, 0);
-    let mut answers: Vec<Vec<Scored>> = Vec::new();
-    for (answer, &(_, anchor, _)) in of_questions.iter().zip(&questions) {
-        let path = catalog.category.get(anchor).unwrap_or_default();
-        for ranked in &answer.items {
-            let ratio = price(ranked.item) / price(anchor);
-            total += 1;
-            right_category += usize::from(bundle.in_category(path).binary_search(&ranked.item).is_ok());
-            in_band += usize::from(ratio >= min * 0.999_99 && ratio <= max * 1.000_01);
-            available += usize::from(catalog.available[ranked.item as usize]);
-        }
-        answers.push(answer.items.iter().map(|ranked| Scored { item: ranked.item, score: ranked.score }).collect());
-    }
-    // Of all that shoppers paid more, how much was for items that an answer held.
-    let gained = |answers: &[Vec<Scored>]| {
-        let (mut found, mut all) = (0f64, 0f64);
-        for (answer, (_, anchor, steps)) in answers.iter().zip(&questions) {
-            for &item in steps {
-                let delta = f64::from(price(item) - price(*anchor));
-                all += delta;
-                found += if answer.iter().any(|scored| scored.item == item) { delta } else { 0.0 };
-            }
-        }
-        found / all.max(f64::MIN_POSITIVE)
-    };
-    let row = |name: &str, answers: &[Vec<Scored>], params: Value, evaluate_seconds: f64| Row {
-        name: name.into(),
-        params,
-        measured: Measured::of(answers, &relevant, k, population).grouped(groups.clone()),
-        slices: Vec::new(),
-        fit_seconds,
-        epoch_seconds: None,
-        evaluate_seconds,
-    };
-    let mut figures = vec![("upsell".to_string(), gained(&answers))];
-    let mut rows = vec![row("upsell", &answers, serde_json::to_value(&settings.upsell)?, evaluate_seconds)];
-    type Score = fn(&Bundle, u32, u32) -> f32;
-    let baselines: [(&str, Score); 3] = [
-        ("popular dearer", |bundle, _, item| bundle.popular().sales(item)),
-        ("nearest dearer", |bundle, _, item| -bundle.catalog.price[item as usize]),
-        ("similar in band", |bundle, anchor, item| {
-            let ratio = bundle.catalog.price[item as usize] / bundle.catalog.price[anchor as usize];
-            bundle.personal().similarity(anchor, item) - if ratio > SIMILAR_BAND { 10.0 } else { 0.0 }
-        }),
-    ];
-    for (name, score) in baselines {
-        let began = Instant::now();
-        let answers: Vec<Vec<Scored>> = questions
-            .par_iter()
-            .map(|&(user, anchor, _)| {
-                let mut top = TopK::new(k);
-                let past = bundle.habits().past(user, &[], now);
-                bundle.dearer(anchor, &past).into_iter().for_each(|item| top.offer(item, score(&bundle, anchor, item)));
-                top.into_sorted()
-            })
-            .collect();
-        figures.push((name.to_string(), gained(&answers)));
-        rows.push(row(name, &answers, Value::Null, began.elapsed().as_secs_f64()));
-    }
-    let mut figures: Vec<(String, f64)> =
-        figures.into_iter().map(|(name, gain)| (format!("price-weighted recall@{k}, {name}"), gain)).collect();
-    let (error, told, happened) = calibration(chances);
-    figures.push(("calibration error of the answers' probabilities".into(), error));
-    figures.push(("mean probability told".into(), told));
-    figures.push(("mean share that happened".into(), happened));
-    let headline = format!(
-        "upsell, {}: {} steps up of {} shoppers, price band {min} to {max}",
-        parts.split,
-        count(questions.len() as u64),
-        count({
-            let mut shoppers = groups.clone();
-            shoppers.dedup();
-            shoppers.len() as u64
-        }),
-    );
-    let sizes = (bundle.users.len(), population.candidates, bundle.manifest.counts.interactions);
-    let checks = vec![
-        ("answers in the anchor's category".into(), right_category, total),
-        ("answers in the price band".into(), in_band, total),
-        ("answers available".into(), available, total),
-    ];
-    Ok(Evaluation { headline, metric: "recall", rows, sizes, checks, figures })
-}
 
 /// Largest price ratio of the baseline that is similar within a band.
 const SIMILAR_BAND: f32 = 2.0;
 
-/// Expected calibration error over ten bins of equal size, the mean probability, and the share that came true.
-pub(super) fn calibration(mut chances: Vec<(f64, bool)>) -> (f64, f64, f64) {
-    chances.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mean = |part: &[(f64, bool)]| {
-        let count = part.len().max(1) as f64;
-        let told = part.iter().map(|chance| chance.0).sum::<f64>() / count;
-        (told, part.iter().filter(|chance| chance.1).count() as f64 / count)
+/// A shopper, and the item that they bought last in a category.
+struct Question {
+    user: u32,
+    anchor: u32,
+    /// Higher-priced items of the category, new to the shopper, that they bought in the test part;
+    /// ascending.
+    stepped_up_to: Vec<u32>,
+}
+
+/// Measures which higher-priced item shoppers step up to.
+///
+/// For each shopper of the test part and each category that they knew, the item that they bought
+/// there last is the anchor. Where they then bought an item that is new to them and higher-priced
+/// than the anchor, within the band, that item is asked for among all available higher-priced items
+/// of the category that they never had. The served answers are measured, and each is checked for
+/// category, band and availability. Calibration is measured over all anchors of these shoppers,
+/// also those that they stayed with.
+///
+/// # Errors
+/// What the fits return; a catalogue without categories; nobody stepped up.
+pub fn upsell(parts: &TrainTestSplit, settings: &Settings, k: usize) -> Result<Evaluation> {
+    if parts.train.catalog.category.has_no_text() {
+        bail!(
+            "the task 'upsell' needs categories: give --items with a category column, or map one \
+             in [columns.items]"
+        );
+    }
+    let served = ServedModels::fit(parts, settings)?;
+    let models = &served.models;
+    let span = parts.test.span();
+    let now = span.map(|(first, _)| days_since_epoch(first));
+    let questions = questions(parts, models, now);
+    let began = Instant::now();
+    let answers: Vec<Answer> = questions
+        .par_iter()
+        .map(|question| answer(&served, question, now, k))
+        .collect();
+    // Probabilities hold for the days of the model's horizon, and the test part may be of other
+    // length.
+    let days = span.map_or(1.0, |(first, last)| millis_to_days(last - first));
+    let stretch = days / f64::from(models.upsell.horizon().max(1.0));
+    let predictions = predictions(&questions, &answers, stretch);
+    let (questions, answers): (Vec<_>, Vec<_>) = questions
+        .into_iter()
+        .zip(answers)
+        .filter(|(question, _)| !question.stepped_up_to.is_empty())
+        .unzip();
+    if questions.is_empty() {
+        bail!(
+            "no shopper of the test part stepped up within a category: choose another split, or \
+             widen upsell.max_ratio"
+        );
+    }
+    let mut comparison = Comparison::new(
+        &questions,
+        |question| &question.stepped_up_to,
+        |question| question.user,
+        served.population(),
+        k,
+    );
+    let lists: Vec<Vec<Scored>> = answers
+        .iter()
+        .map(|answer| scored_items(answer).collect())
+        .collect();
+    let weighted = |name: &str, lists: &[Vec<Scored>]| {
+        let name = format!("price-weighted recall@{k}, {name}");
+        Figure::new(name, price_weighted_recall(models, &questions, lists))
     };
-    let (told, happened) = mean(&chances);
-    let bin = chances.len().div_ceil(10).max(1);
-    let off = |part: &[(f64, bool)]| {
-        let (told, happened) = mean(part);
-        (told - happened).abs() * part.len() as f64
+    let mut figures = vec![weighted("upsell", &lists)];
+    let params = serde_json::to_value(&settings.upsell)?;
+    comparison.add(
+        Method::new("upsell", params, served.fit_seconds),
+        &lists,
+        began,
+    );
+    for (name, score) in BASELINES {
+        let method = Method::baseline(name, served.fit_seconds);
+        let lists = comparison.run(method, |question, found| {
+            let mut top = TopK::new(k);
+            for item in higher_priced(models, question.user, question.anchor, now) {
+                top.offer(item, score(models, question.anchor, item));
+            }
+            found.items.extend(top.into_sorted());
+        });
+        figures.push(weighted(name, &lists));
+    }
+    figures.extend(calibration::figures(
+        predictions,
+        "the answers' probabilities",
+    ));
+    let (min, max) = models.upsell.band();
+    let mut shoppers = comparison.groups.clone();
+    shoppers.dedup();
+    let headline = format!(
+        "upsell, {}: {} steps up of {} shoppers, price band {min} to {max}",
+        parts.description,
+        count(questions.len() as u64),
+        count(shoppers.len() as u64),
+    );
+    Ok(Evaluation {
+        headline,
+        metric: "recall",
+        rows: comparison.rows,
+        training: served.training_size(),
+        checks: checks(models, &questions, &lists).to_vec(),
+        figures,
+    })
+}
+
+/// The score of a higher-priced item beside an anchor.
+type Score = fn(&FittedModels, u32, u32) -> f32;
+
+const BASELINES: [(&str, Score); 3] = [
+    ("popular higher-priced", |models, _, item| {
+        models.popular.sales(item)
+    }),
+    ("next higher price", |models, _, item| {
+        -models.catalog.price[item as usize]
+    }),
+    ("similar in band", |models, anchor, item| {
+        let price = |item: u32| models.catalog.price[item as usize];
+        let is_outside = price(item) / price(anchor) > SIMILAR_BAND;
+        models.personal().similarity(anchor, item) - if is_outside { 10.0 } else { 0.0 }
+    }),
+];
+
+/// The higher-priced items of an item's category that a shopper never had, ascending.
+fn higher_priced(models: &FittedModels, user: u32, anchor: u32, now: Option<f32>) -> Vec<u32> {
+    let history = models.order_history.purchase_history(user, &[], now);
+    models.upsell_parts().higher_priced_items(anchor, &history)
+}
+
+/// Every anchor of the shoppers of the test part that has a higher-priced item.
+fn questions(parts: &TrainTestSplit, models: &FittedModels, now: Option<f32>) -> Vec<Question> {
+    let choices = test_choices(&parts.test, &models.users, &models.items);
+    let of_shopper = |(user, bought): (u32, Vec<u32>)| {
+        let history = models.order_history.purchase_history(user, &[], now);
+        let anchors = models.upsell_parts().anchor_items(&history);
+        anchors.into_iter().filter_map(move |anchor| {
+            let mut items = models.upsell_parts().higher_priced_items(anchor, &history);
+            if items.is_empty() {
+                return None;
+            }
+            items.retain(|item| bought.binary_search(item).is_ok());
+            Some(Question {
+                user,
+                anchor,
+                stepped_up_to: items,
+            })
+        })
     };
-    (chances.chunks(bin).map(off).sum::<f64>() / chances.len().max(1) as f64, told, happened)
+    let shoppers = choices.by_user.into_par_iter();
+    shoppers.flat_map_iter(of_shopper).collect()
+}
+
+/// The answer that a server would give.
+fn answer(served: &ServedModels, question: &Question, now: Option<f32>, k: usize) -> Answer {
+    let filter = ItemFilter {
+        exclude: served.models.purchased(question.user).to_vec(),
+        ..ItemFilter::default()
+    };
+    let request = ItemRequest {
+        item: question.anchor,
+        k,
+        user: Some(question.user),
+        now,
+        filter,
+        ..ItemRequest::default()
+    };
+    aisle_models::upsell(&served.models, &served.live, &request)
+}
+
+/// The probabilities of all answers, over `stretch` times the model's horizon, and what happened.
+fn predictions(questions: &[Question], answers: &[Answer], stretch: f64) -> Vec<Prediction> {
+    let of_answer = |(question, answer): (&'_ Question, &'_ Answer)| -> Vec<Prediction> {
+        let ranked = answer.items.iter();
+        ranked
+            .map(|ranked| {
+                let probability = 1.0 - (1.0 - f64::from(ranked.score)).powf(stretch);
+                let happened = question.stepped_up_to.binary_search(&ranked.item).is_ok();
+                (probability, happened)
+            })
+            .collect()
+    };
+    questions.iter().zip(answers).flat_map(of_answer).collect()
+}
+
+/// Of all that shoppers paid more, the share that was for items of the answers.
+fn price_weighted_recall(
+    models: &FittedModels,
+    questions: &[Question],
+    answers: &[Vec<Scored>],
+) -> f64 {
+    let price = |item: u32| models.catalog.price[item as usize];
+    let (mut found, mut all) = (0f64, 0f64);
+    for (answer, question) in answers.iter().zip(questions) {
+        for &item in &question.stepped_up_to {
+            let delta = f64::from(price(item) - price(question.anchor));
+            all += delta;
+            if answer.iter().any(|scored| scored.item == item) {
+                found += delta;
+            }
+        }
+    }
+    found / all.max(f64::MIN_POSITIVE)
+}
+
+/// Counts the answers that are what an upsell promises.
+fn checks(models: &FittedModels, questions: &[Question], answers: &[Vec<Scored>]) -> [Check; 3] {
+    let (min, max) = models.upsell.band();
+    let catalog = &models.catalog;
+    let (mut in_category, mut in_band, mut available, mut all) = (0, 0, 0, 0);
+    for (answer, question) in answers.iter().zip(questions) {
+        let path = catalog.category.get(question.anchor).unwrap_or_default();
+        let anchor_price = catalog.price[question.anchor as usize];
+        for scored in answer {
+            let ratio = catalog.price[scored.item as usize] / anchor_price;
+            let of_category = models.indexes.in_category(path);
+            all += 1;
+            in_category += usize::from(of_category.binary_search(&scored.item).is_ok());
+            // Prices have 24 bits, so a ratio at the edge may be rounded across it.
+            in_band += usize::from(ratio >= min * 0.999_99 && ratio <= max * 1.000_01);
+            available += usize::from(catalog.available[scored.item as usize]);
+        }
+    }
+    [
+        Check::new("answers in the anchor's category", in_category, all),
+        Check::new("answers in the price band", in_band, all),
+        Check::new("answers available", available, all),
+    ]
 }
