@@ -55,12 +55,22 @@ impl LoadingPool {
 }
 
 /// Gives the calling thread a tenth of the weight of a usual one, so that a load takes little time
-/// from requests and still gets on where every core is busy.
+/// from requests and still gets on where every core is busy. It runs for a tenth of a millisecond at
+/// a time (Linux 6.12 and newer; others choose a few milliseconds), so that a request that arrives
+/// hardly waits for it.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
     const NICENESS: i32 = 10;
-    // SAFETY: the call reads no memory; on Linux, 0 names the calling thread.
-    let failed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) } != 0;
+    const SLICE_NANOS: u64 = 100_000;
+    // SAFETY: the structure is plain numbers, and zero is a value of each of them.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    attributes.size = size_of::<libc::sched_attr>() as u32;
+    attributes.sched_policy = libc::SCHED_OTHER as u32;
+    attributes.sched_nice = NICENESS;
+    attributes.sched_runtime = SLICE_NANOS;
+    // SAFETY: 0 names the calling thread, and the structure outlives the call, which only reads it.
+    let failed =
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } != 0;
     if failed {
         let error = std::io::Error::last_os_error();
         tracing::debug!(%error, "loads have the priority of requests");
