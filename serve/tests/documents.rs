@@ -10,7 +10,7 @@
     reason = "a test says what failed by failing"
 )]
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -268,34 +268,27 @@ fn commands_outside_the_guides_are_marked_as_not_run() {
     }
 }
 
-#[test]
-fn toml_blocks_are_toml() {
+/// Parses all blocks that have a tag.
+fn assert_blocks_parse<E: Display>(tag: &str, parse: impl Fn(&str) -> Result<(), E>) {
     for document in RUN {
-        for block in blocks(document).iter().filter(|block| block.tag == "toml") {
-            let parsed: Result<toml::Table, _> = toml::from_str(&block.text);
-            assert!(
-                parsed.is_ok(),
-                "{document}:{}: {}",
-                block.line,
-                parsed.unwrap_err()
-            );
+        for block in blocks(document).iter().filter(|block| block.tag == tag) {
+            if let Err(error) = parse(&block.text) {
+                panic!("{document}:{}: {error}", block.line);
+            }
         }
     }
 }
 
 #[test]
+fn toml_blocks_are_toml() {
+    assert_blocks_parse("toml", |text| toml::from_str::<toml::Table>(text).map(drop));
+}
+
+#[test]
 fn json_blocks_are_json() {
-    for document in RUN {
-        for block in blocks(document).iter().filter(|block| block.tag == "json") {
-            let parsed: Result<serde_json::Value, _> = serde_json::from_str(&block.text);
-            assert!(
-                parsed.is_ok(),
-                "{document}:{}: {}",
-                block.line,
-                parsed.unwrap_err()
-            );
-        }
-    }
+    assert_blocks_parse("json", |text| {
+        serde_json::from_str::<serde_json::Value>(text).map(drop)
+    });
 }
 
 #[test]

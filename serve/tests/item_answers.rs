@@ -6,31 +6,14 @@ mod common;
 use aisle_models::{ItemRequest, LiveState, attribute_deltas, upsell};
 use aisle_proto::reason::Kind;
 use aisle_proto::{
-    CrossSellRequest, RecommendResponse, RecommendedItem, RequestOptions, SimilarItemsRequest,
-    UpsellRequest,
+    CrossSellRequest, RecommendResponse, RequestOptions, SimilarItemsRequest, UpsellRequest,
 };
-use common::{CAKESTAND, CART, SHOPPER, client, ids, learned_shop, options, scored};
+use common::{
+    CAKESTAND, CART, SHOPPER, cart_of, client, ids, learned_shop, options, price, scored,
+    without_reasons,
+};
 use std::collections::BTreeSet;
 use tonic::Code;
-
-fn cart_ids() -> Vec<String> {
-    CART.map(String::from).to_vec()
-}
-
-fn cart_of(user_id: &str, page_size: u32) -> CrossSellRequest {
-    CrossSellRequest {
-        options: options(user_id, page_size),
-        cart_item_ids: cart_ids(),
-        ..Default::default()
-    }
-}
-
-fn without_reasons(user_id: &str, page_size: u32) -> Option<RequestOptions> {
-    Some(RequestOptions {
-        omit_reasons: true,
-        ..options(user_id, page_size).unwrap()
-    })
-}
 
 fn similar(item_id: &str, page_size: u32) -> SimilarItemsRequest {
     SimilarItemsRequest {
@@ -38,10 +21,6 @@ fn similar(item_id: &str, page_size: u32) -> SimilarItemsRequest {
         item_id: item_id.into(),
         ..Default::default()
     }
-}
-
-fn price(item: &RecommendedItem) -> f32 {
-    item.price.as_ref().unwrap().to_price()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,22 +6,18 @@ mod common;
 
 use aisle_proto::{
     CandidateSource, Controls, CrossSellRequest, Filter, GetRulesRequest, PageSlot,
-    RecommendForUserRequest, RecommendPageRequest, RecommendResponse, RecommendedItem,
-    RequestContext, RequestOptions, RollbackRulesRequest, Rule, RuleSet, SetRulesRequest,
-    page_slot, reason::Kind, rule,
+    RecommendForUserRequest, RecommendPageRequest, RecommendResponse, RequestContext,
+    RequestOptions, RollbackRulesRequest, Rule, RuleSet, SetRulesRequest, page_slot, reason::Kind,
+    rule,
 };
 use aisle_serve::{Config, Server};
 use common::{
-    CAKESTAND, CART, Client, RuleClient, SHOPPER, client, eventually, for_user, options,
-    own_registry, pounds, rule_client, small_shop,
+    CAKESTAND, Client, RuleClient, SHOPPER, cart_ids, client, eventually, for_user, options,
+    own_registry, pounds, price, rule_client, small_shop,
 };
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 use tonic::Code;
-
-fn price(item: &RecommendedItem) -> f32 {
-    item.price.as_ref().unwrap().to_price()
-}
 
 fn with_condition(condition: &str) -> RecommendForUserRequest {
     let filter = Filter {
@@ -383,7 +379,7 @@ async fn a_location_that_nobody_knows_gets_a_full_answer() {
 fn cart_with_gap() -> CrossSellRequest {
     CrossSellRequest {
         options: options("", 10),
-        cart_item_ids: CART.map(String::from).to_vec(),
+        cart_item_ids: cart_ids(),
         spend_gap: pounds(7, 200_000_000),
         ..Default::default()
     }

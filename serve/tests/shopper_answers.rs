@@ -7,31 +7,13 @@ use aisle_proto::reason::Kind;
 use aisle_proto::{
     BuyAgainRequest, CandidateSource, CrossSellRequest, Filter, HistoryItem, PageSlot,
     RankItemsRequest, RecommendForSessionRequest, RecommendForUserRequest, RecommendPageRequest,
-    RecommendedItem, RequestOptions, SimilarItemsRequest, UpsellRequest, page_slot,
+    RequestOptions, SimilarItemsRequest, UpsellRequest, page_slot,
 };
 use common::{
-    CAKESTAND, CART, SHOPPER, client, for_user, ids, learned_shop, options, pounds, scored,
+    CAKESTAND, SHOPPER, cart_of, client, for_user, ids, learned_shop, options, pounds, price,
+    scored, without_reasons,
 };
 use std::collections::BTreeSet;
-
-fn cart_ids() -> Vec<String> {
-    CART.map(String::from).to_vec()
-}
-
-fn cart_of(user_id: &str, page_size: u32) -> CrossSellRequest {
-    CrossSellRequest {
-        options: options(user_id, page_size),
-        cart_item_ids: cart_ids(),
-        ..Default::default()
-    }
-}
-
-fn without_reasons(user_id: &str, page_size: u32) -> Option<RequestOptions> {
-    Some(RequestOptions {
-        omit_reasons: true,
-        ..options(user_id, page_size).unwrap()
-    })
-}
 
 fn visit(clicks: &[&str]) -> RecommendForSessionRequest {
     RecommendForSessionRequest {
@@ -46,10 +28,6 @@ fn reorders(user_id: &str, page_size: u32) -> BuyAgainRequest {
         options: options(user_id, page_size),
         ..Default::default()
     }
-}
-
-fn price(item: &RecommendedItem) -> f32 {
-    item.price.as_ref().unwrap().to_price()
 }
 
 /// A request for what the shopper would like and did not buy.

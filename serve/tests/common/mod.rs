@@ -7,8 +7,8 @@ use aisle_proto::model_service_client::ModelServiceClient;
 use aisle_proto::recommendation_service_client::RecommendationServiceClient;
 use aisle_proto::rule_service_client::RuleServiceClient;
 use aisle_proto::{
-    ItemUpdate, ModelSelector, Money, RecommendForUserRequest, RecommendResponse, RequestOptions,
-    SetAliasRequest, UpdateItemsRequest, model_selector::Target,
+    CrossSellRequest, ItemUpdate, ModelSelector, Money, RecommendForUserRequest, RecommendResponse,
+    RecommendedItem, RequestOptions, SetAliasRequest, UpdateItemsRequest, model_selector::Target,
 };
 use aisle_serve::{Config, Server};
 use aisle_train::settings::Settings;
@@ -224,6 +224,33 @@ pub fn options(user_id: &str, page_size: u32) -> Option<RequestOptions> {
         page_size,
         ..Default::default()
     })
+}
+
+/// As [`options`], without reasons.
+pub fn without_reasons(user_id: &str, page_size: u32) -> Option<RequestOptions> {
+    Some(RequestOptions {
+        omit_reasons: true,
+        ..options(user_id, page_size).unwrap()
+    })
+}
+
+/// The ids of [`CART`].
+pub fn cart_ids() -> Vec<String> {
+    CART.map(String::from).to_vec()
+}
+
+/// A request for what goes with [`CART`].
+pub fn cart_of(user_id: &str, page_size: u32) -> CrossSellRequest {
+    CrossSellRequest {
+        options: options(user_id, page_size),
+        cart_item_ids: cart_ids(),
+        ..Default::default()
+    }
+}
+
+/// The price of an item of an answer.
+pub fn price(item: &RecommendedItem) -> f32 {
+    item.price.as_ref().unwrap().to_price()
 }
 
 /// A request for what a shopper would like.

@@ -2,7 +2,7 @@
 
 use super::Campaign;
 use super::snapshot::{ItemEvents, PriceHistory, Snapshot, for_each_shopper};
-use super::table::{Table, number, text, times, whole};
+use super::table::{Table, ids, number, times, whole};
 use aisle_data::{EventRole, EventType};
 use aisle_models::{CartRequest, Progress, cross_sell, days_since_epoch};
 use anyhow::{Result, bail};
@@ -115,14 +115,8 @@ pub(super) fn abandoned(campaign: &Campaign) -> Result<Table> {
     let available = lines.iter().map(|line| snapshot.is_available(line.item));
     let available = BooleanArray::from_iter(available.map(Some));
     let columns = vec![
-        text(
-            "user_id",
-            lines.iter().map(|line| Some(log.users.id(line.user))),
-        ),
-        text(
-            "item_id",
-            lines.iter().map(|line| Some(log.items.id(line.item))),
-        ),
+        ids("user_id", &log.users, lines.iter().map(|line| line.user)),
+        ids("item_id", &log.items, lines.iter().map(|line| line.item)),
         times("carted_at", lines.iter().map(|line| line.carted_at)),
         number("quantity", lines.iter().map(|line| Some(line.quantity))),
         number("price_then", lines.iter().map(|line| line.price_then)),
@@ -232,14 +226,8 @@ pub(super) fn browsed(campaign: &Campaign) -> Result<Table> {
     let admitted = campaign.admit_rows(rows, |row| row.user)?;
     let (rows, log) = (&admitted.rows, &snapshot.log);
     let columns = vec![
-        text(
-            "user_id",
-            rows.iter().map(|row| Some(log.users.id(row.user))),
-        ),
-        text(
-            "item_id",
-            rows.iter().map(|row| Some(log.items.id(row.item))),
-        ),
+        ids("user_id", &log.users, rows.iter().map(|row| row.user)),
+        ids("item_id", &log.items, rows.iter().map(|row| row.item)),
         whole("views", rows.iter().map(|row| row.views)),
         times("viewed_at", rows.iter().map(|row| row.viewed_at)),
         number("price_then", rows.iter().map(|row| row.price_then)),

@@ -2,7 +2,7 @@
 
 use super::Campaign;
 use super::snapshot::{ItemEvents, PriceHistory, Snapshot, for_each_shopper};
-use super::table::{Column, Table, number, text, times};
+use super::table::{Column, Table, ids, number, times};
 use aisle_data::EventRole;
 use anyhow::Result;
 use std::cmp::Reverse;
@@ -115,14 +115,8 @@ fn last_seen(events: &ItemEvents, since: i64) -> Option<(i64, usize)> {
 fn shared_columns(snapshot: &Snapshot, rows: &[SeenItem]) -> Vec<Column> {
     let log = &snapshot.log;
     vec![
-        text(
-            "user_id",
-            rows.iter().map(|row| Some(log.users.id(row.user))),
-        ),
-        text(
-            "item_id",
-            rows.iter().map(|row| Some(log.items.id(row.item))),
-        ),
+        ids("user_id", &log.users, rows.iter().map(|row| row.user)),
+        ids("item_id", &log.items, rows.iter().map(|row| row.item)),
         times("seen_at", rows.iter().map(|row| row.seen_at)),
         number("price_then", rows.iter().map(|row| row.price_then)),
         number("price_now", rows.iter().map(|row| row.price_now)),

@@ -2,7 +2,7 @@
 //! know.
 
 use super::Campaign;
-use super::table::{AdmittedRows, Table, text};
+use super::table::{AdmittedRows, Table, ids, text};
 use anyhow::Result;
 
 /// Lists the shoppers of one segment (`--segment`) or of all.
@@ -29,10 +29,7 @@ pub(super) fn members(campaign: &Campaign) -> Result<Table> {
     };
     let rows = &admitted.rows;
     let columns = vec![
-        text(
-            "user_id",
-            rows.iter().map(|row| Some(models.users.id(row.0))),
-        ),
+        ids("user_id", &models.users, rows.iter().map(|row| row.0)),
         text("segment", rows.iter().map(|row| Some(name(row.1)))),
     ];
     let if_empty = format!(

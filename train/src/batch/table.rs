@@ -2,7 +2,7 @@
 
 use super::audience::Admission;
 use crate::atomic::stage_table;
-use aisle_data::StagedFile;
+use aisle_data::{IdMap, StagedFile};
 use anyhow::{Context, Result, bail};
 use arrow_array::{ArrayRef, Float32Array, StringArray, TimestampMillisecondArray, UInt32Array};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -103,6 +103,11 @@ impl<R> AdmittedRows<R> {
 /// A column of texts; `None` is written as null.
 pub(super) fn text<'t>(name: &str, values: impl Iterator<Item = Option<&'t str>>) -> Column {
     (name.into(), Arc::new(StringArray::from_iter(values)))
+}
+
+/// A column of the ids of rows of users or items.
+pub(super) fn ids(name: &str, map: &IdMap, rows: impl Iterator<Item = u32>) -> Column {
+    text(name, rows.map(|row| Some(map.id(row))))
 }
 
 /// A column of whole numbers.
