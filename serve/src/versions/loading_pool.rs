@@ -55,9 +55,9 @@ impl LoadingPool {
 }
 
 /// Gives the calling thread a tenth of the weight of a usual one, so that a load takes little time
-/// from requests and still gets on where every core is busy. It runs for a tenth of a millisecond at
-/// a time (Linux 6.12 and newer; others choose a few milliseconds), so that a request that arrives
-/// hardly waits for it.
+/// from requests and still gets on where every core is busy. It runs for a tenth of a millisecond
+/// at a time (Linux 6.12 and newer; others choose a few milliseconds), so that a request that
+/// arrives hardly waits for it.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
     const NICENESS: i32 = 10;
